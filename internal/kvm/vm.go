@@ -1,0 +1,153 @@
+package kvm
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// VM is one virtual machine.
+type VM struct {
+	fd      int
+	runSize int // bytes of a vCPU's shared mapping
+}
+
+// Close releases the descriptor. The kernel keeps the machine as long as one of its vCPUs or eventfds is open.
+func (v *VM) Close() error { return unix.Close(v.fd) }
+
+// CheckExtension is KVM_CHECK_EXTENSION on the machine, whose answers can be narrower than the system's.
+func (v *VM) CheckExtension(capability int) (int, error) {
+	n, err := ioctlValue(v.fd, kvmCheckExtension, uintptr(capability))
+	return n, fail(kvmCheckExtension, err, "%d", capability)
+}
+
+// EnableCap switches a capability of the machine on.
+func (v *VM) EnableCap(capability uint32, args ...uint64) error {
+	c := enableCap{Cap: capability}
+	copy(c.Args[:], args)
+	_, err := ioctlPointer(v.fd, kvmEnableCap, &c)
+	return fail(kvmEnableCap, err, "%d", capability)
+}
+
+// SetUserMemory maps host, which must stay mapped while the machine exists, at gpa. flags are KVM_MEM_*.
+func (v *VM) SetUserMemory(slot, flags uint32, gpa uint64, host []byte) error {
+	r := UserspaceMemoryRegion{Slot: slot, Flags: flags, GuestPhysAddr: gpa, MemorySize: uint64(len(host)), UserspaceAddr: hostAddress(host)}
+	_, err := ioctlPointer(v.fd, kvmSetUserMemoryRegion, &r)
+	return fail(kvmSetUserMemoryRegion, err, "slot %d gpa %#x size %#x", slot, gpa, len(host))
+}
+
+// SetTSSAddr gives KVM three pages of guest-physical space for its own use in real mode (Intel without unrestricted guest).
+func (v *VM) SetTSSAddr(gpa uint64) error {
+	_, err := ioctlValue(v.fd, kvmSetTssAddr, uintptr(gpa))
+	return fail(kvmSetTssAddr, err, "%#x", gpa)
+}
+
+// SetIdentityMapAddr gives KVM one page for its identity page table; before the first vCPU.
+func (v *VM) SetIdentityMapAddr(gpa uint64) error {
+	_, err := ioctlPointer(v.fd, kvmSetIdentityMapAddr, &gpa)
+	return fail(kvmSetIdentityMapAddr, err, "%#x", gpa)
+}
+
+// CreateIRQChip makes the in-kernel PIC pair, IOAPIC and, for vCPUs created later, local APICs.
+func (v *VM) CreateIRQChip() error {
+	_, err := ioctlValue(v.fd, kvmCreateIrqchip, 0)
+	return fail(kvmCreateIrqchip, err, "")
+}
+
+// CreatePIT makes the in-kernel 8254 with a speaker port (0x61) that reads as one without a speaker.
+func (v *VM) CreatePIT() error {
+	_, err := ioctlPointer(v.fd, kvmCreatePit2, &pitConfig{Flags: pitSpeakerDummy})
+	return fail(kvmCreatePit2, err, "")
+}
+
+// IRQLine drives a GSI to a level.
+func (v *VM) IRQLine(gsi uint32, level bool) error {
+	l := IRQLevel{GSI: gsi}
+	if level {
+		l.Level = 1
+	}
+	_, err := ioctlPointer(v.fd, kvmIrqLine, &l)
+	return fail(kvmIrqLine, err, "gsi %d", gsi)
+}
+
+// IRQFD makes eventfd raise gsi: a pulse each time it is signalled.
+func (v *VM) IRQFD(gsi uint32, eventfd int) error {
+	_, err := ioctlPointer(v.fd, kvmIrqfd, &irqfd{FD: uint32(eventfd), GSI: gsi})
+	return fail(kvmIrqfd, err, "gsi %d", gsi)
+}
+
+// RemoveIRQFD undoes IRQFD. It returns when no injection from eventfd is under way any more.
+func (v *VM) RemoveIRQFD(gsi uint32, eventfd int) error {
+	_, err := ioctlPointer(v.fd, kvmIrqfd, &irqfd{FD: uint32(eventfd), GSI: gsi, Flags: irqfdFlagDeassign})
+	return fail(kvmIrqfd, err, "remove gsi %d", gsi)
+}
+
+// IOEventFD makes a guest's write of length bytes to the address (a port if pio) signal eventfd instead of leaving to
+// userspace.
+func (v *VM) IOEventFD(addr uint64, length uint32, pio bool, eventfd int) error {
+	e := ioeventfd{Addr: addr, Len: length, FD: int32(eventfd)}
+	if pio {
+		e.Flags = ioeventfdFlagPIO
+	}
+	_, err := ioctlPointer(v.fd, kvmIoeventfd, &e)
+	return fail(kvmIoeventfd, err, "address %#x", addr)
+}
+
+// SignalMSI injects a message. delivered is false where the guest's APIC blocked it.
+func (v *VM) SignalMSI(address uint64, data uint32) (delivered bool, err error) {
+	m := MSI{AddressLo: uint32(address), AddressHi: uint32(address >> 32), Data: data}
+	n, err := ioctlPointer(v.fd, kvmSignalMsi, &m)
+	return n > 0, fail(kvmSignalMsi, err, "address %#x data %#x", address, data)
+}
+
+// Route is an entry of the GSI routing table: exactly one of the two is set.
+type Route struct {
+	MSI  *MSIRoute
+	Chip *ChipRoute
+}
+
+// routeSize is sizeof(struct kvm_irq_routing_entry).
+const routeSize = 48
+
+// SetGSIRouting replaces the whole routing table. Every call disturbs all vCPUs: batch the changes.
+func (v *VM) SetGSIRouting(routes []Route) error {
+	// struct kvm_irq_routing {u32 nr, flags; entries[]}, in 8-byte words so that the kernel finds it aligned.
+	b := binary.LittleEndian.AppendUint32(make([]byte, 0, 8+routeSize*len(routes)), uint32(len(routes)))
+	b = binary.LittleEndian.AppendUint32(b, 0)
+	for i, r := range routes {
+		var err error
+		switch {
+		case r.MSI != nil && r.Chip == nil:
+			r.MSI.Type = RoutingMSI
+			b, err = binary.Append(b, binary.LittleEndian, r.MSI)
+		case r.Chip != nil && r.MSI == nil:
+			r.Chip.Type = RoutingIRQChip
+			b, err = binary.Append(b, binary.LittleEndian, r.Chip)
+		default:
+			err = unix.EINVAL
+		}
+		if err != nil || len(b) != 8+routeSize*(i+1) {
+			return fail(kvmSetGsiRouting, fmt.Errorf("entry %d is not one route: %w", i, unix.EINVAL), "%d entries", len(routes))
+		}
+	}
+	_, err := ioctlPointer(v.fd, kvmSetGsiRouting, &b[0])
+	return fail(kvmSetGsiRouting, err, "%d entries", len(routes))
+}
+
+// CreateVCPU makes a virtual processor whose APIC id is id, and maps what it shares with its thread.
+func (v *VM) CreateVCPU(id int) (*VCPU, error) {
+	fd, err := ioctlValue(v.fd, kvmCreateVcpu, uintptr(id))
+	if err != nil {
+		return nil, fail(kvmCreateVcpu, err, "vcpu %d", id)
+	}
+	run, err := unix.Mmap(fd, 0, v.runSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		unix.Close(fd)
+		return nil, &Error{Op: "mmap kvm_run", Thing: fmt.Sprintf("vcpu %d", id), Err: err}
+	}
+	return &VCPU{id: id, fd: fd, run: newRunPage(run)}, nil
+}
+
+// Stats opens the machine's own statistics.
+func (v *VM) Stats() (*Stats, error) { return openStats(v.fd, "vm") }
