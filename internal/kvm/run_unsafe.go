@@ -21,7 +21,9 @@ func newRunPage(mem []byte) *RunPage {
 const immediateExitBit = 1 << 8
 
 // RequestExit makes the next or the current KVM_RUN return EINTR at once, if a signal accompanies it. Any thread may call it.
-func (r *RunPage) RequestExit() { atomic.OrUint32((*uint32)(unsafe.Pointer(&r.mem[0])), immediateExitBit) }
+func (r *RunPage) RequestExit() {
+	atomic.OrUint32((*uint32)(unsafe.Pointer(&r.mem[0])), immediateExitBit)
+}
 
 // ClearExit takes RequestExit back. The vCPU's thread clears first and reads what was asked of it afterwards, so that a
 // request made in between is not lost.

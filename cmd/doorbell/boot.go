@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"doorbell/internal/measure"
+	"doorbell/internal/report"
+	"doorbell/vmm"
+
+	"github.com/spf13/cobra"
+)
+
+func bootCommand() *cobra.Command {
+	g := &guestFlags{}
+	cmd := &cobra.Command{
+		Use:   "boot",
+		Short: "Boot Linux, then show its interrupts and exits",
+		Long: `boot runs a Linux guest until it powers off. The guest's console is standard output and standard input; when the guest
+has ended, a report on standard error says where its interrupts came from and what its VM exits were.
+
+On a terminal, Ctrl-C stops the guest and still prints the report; Ctrl-A Ctrl-C sends a Ctrl-C to the guest.
+
+Exit status: 0 the guest powered off (or reset) by itself; 1 doorbell failed; 2 bad usage; 3 the guest crashed or was killed.`,
+		Example: `  doorbell boot -c 2 -m 512M
+  doorbell boot -k bzImage -i initrd.img -p "console=ttyS0 panic=-1" --report json=r.json
+  echo hello | doorbell boot -k bzImage -i initrd.img > console.txt`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			targets, err := g.targets("")
+			if err != nil {
+				return err
+			}
+			return runGuest(cmd, g, targets, guestRun{measure: measure.Run, console: true})
+		},
+	}
+	g.add(cmd.Flags())
+	return cmd
+}
+
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageError("%s: unexpected argument %q: try %s --help", cmd.CommandPath(), args[0], cmd.CommandPath())
+	}
+	return nil
+}
+
+// targets are where the reports go; without --report, the default.
+func (g *guestFlags) targets(fallback string) ([]*report.Target, error) {
+	specs := g.reports
+	if len(specs) == 0 {
+		if fallback == "" {
+			return []*report.Target{{Format: report.Text, Path: "", Stderr: true}}, nil
+		}
+		specs = []string{fallback}
+	}
+	var all []*report.Target
+	for _, s := range specs {
+		ts, err := report.ParseTargets(s)
+		if err != nil {
+			return nil, usageError("%v", err)
+		}
+		all = append(all, ts...)
+	}
+	return all, nil
+}
+
+// guestRun is how boot and measure differ.
+type guestRun struct {
+	measure func(context.Context, vmm.Config) (*report.Document, *vmm.Result, error)
+	console bool     // connect the console to standard input and output
+	args    []string // the experiment's name, for the lab's command line
+}
+
+// runGuest runs one machine, here or in the lab, and writes its reports.
+func runGuest(cmd *cobra.Command, g *guestFlags, targets []*report.Target, r guestRun) error {
+	if err := g.check(); err != nil {
+		return err
+	}
+	for _, t := range targets {
+		if err := t.Open(); err != nil {
+			return &exitError{statusFailed, err.Error()}
+		}
+		defer t.Discard()
+	}
+	if !runsHere(g.host) {
+		for _, t := range targets {
+			t.Discard() // the same command writes them in the lab, and they come back
+		}
+		return inLab(cmd.Context(), labRequest{command: g.again(cmd.Name(), r.args), guest: g.needsDefault(), verbose: g.verbose})
+	}
+	ctx, cancel := stopOnSignal(cmd.Context())
+	defer cancel(nil)
+	cfg, err := g.config(ctx)
+	if err != nil {
+		return err
+	}
+	restore := func() {}
+	if r.console {
+		console, err := openConsole(cancel)
+		if err != nil {
+			return err
+		}
+		defer console.restore()
+		restore = console.restore
+		cfg.Input, cfg.Output = console, os.Stdout
+	}
+	doc, res, err := r.measure(ctx, cfg)
+	restore() // before anything is printed to the terminal
+	if err != nil {
+		return err
+	}
+	say("the guest ended: %s", res.Reason)
+	for _, t := range targets {
+		stream := os.Stdout
+		if t.Stderr {
+			stream = os.Stderr
+		}
+		if err := t.Write(doc, stream); err != nil {
+			return &exitError{statusFailed, err.Error()}
+		}
+	}
+	switch res.End {
+	case vmm.PoweredOff, vmm.Reset:
+		return nil
+	}
+	return &exitError{status: statusCrashed}
+}
+
+// stopOnSignal ends the context at SIGINT or SIGTERM, with the signal as its cause.
+func stopOnSignal(parent context.Context) (context.Context, context.CancelCauseFunc) {
+	ctx, cancel := context.WithCancelCause(parent)
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	go func() {
+		select {
+		case s := <-c:
+			cancel(fmt.Errorf("%v", s))
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}

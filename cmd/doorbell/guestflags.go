@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"doorbell/images"
+	"doorbell/vmm"
+
+	"github.com/spf13/pflag"
+)
+
+// guestFlags describe a guest; boot and measure share them.
+type guestFlags struct {
+	kernel, initrd, cmdline string
+	memory                  string
+	vcpus                   int
+	irqchip                 string
+	host                    string
+	reports                 []string
+	verbose                 bool
+}
+
+// noInitrd as the argument of -i boots without one.
+const noInitrd = "none"
+
+func (g *guestFlags) add(f *pflag.FlagSet) {
+	f.StringVarP(&g.kernel, "kernel", "k", "", "kernel: a bzImage or an ELF vmlinux (default: Debian's cloud kernel, downloaded once)")
+	f.StringVarP(&g.initrd, "initrd", "i", "", "initramfs, or none (default: doorbell's agent)")
+	f.StringVarP(&g.cmdline, "cmdline", "p", "", "kernel command line (default: the default guest's)")
+	f.StringVarP(&g.memory, "memory", "m", "512M", "guest memory, with K, M, G or T")
+	f.IntVarP(&g.vcpus, "cpus", "c", 2, "number of vCPUs")
+	f.StringVar(&g.irqchip, "irqchip", "kernel", "interrupt controllers: kernel")
+	f.StringVar(&g.host, "host", "auto", "where to run: auto, here, or tcg (the emulated host)")
+	f.StringArrayVar(&g.reports, "report", nil, "text, json or none, each with =FILE if wanted; several separated by commas")
+	f.BoolVarP(&g.verbose, "verbose", "v", false, "say what is done")
+}
+
+// check finds what is wrong with the flags before anything is downloaded or started.
+func (g *guestFlags) check() error {
+	switch g.host {
+	case hostAuto, hostHere, hostTCG:
+	default:
+		return usageError("--host %q: there is auto, here and tcg", g.host)
+	}
+	if g.vcpus < 1 {
+		return usageError("-c %d: a machine needs at least one vCPU", g.vcpus)
+	}
+	if g.irqchip != "kernel" {
+		return usageError("--irqchip %q: this doorbell has only kernel", g.irqchip)
+	}
+	if _, err := parseSize(g.memory); err != nil {
+		return usageError("-m %s: %v", g.memory, err)
+	}
+	for flag, path := range map[string]string{"-k": g.kernel, "-i": g.initrd} {
+		if path == "" || flag == "-i" && path == noInitrd {
+			continue
+		}
+		st, err := os.Stat(path)
+		switch {
+		case err != nil:
+			return usageError("%s %s: %v", flag, path, pathReason(err))
+		case st.IsDir():
+			return usageError("%s %s: is a directory", flag, path)
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			return usageError("%s %s: %v", flag, path, pathReason(err))
+		}
+		f.Close()
+	}
+	return nil
+}
+
+// config makes the machine's configuration, fetching or building what the flags leave to the default guest.
+func (g *guestFlags) config(ctx context.Context) (vmm.Config, error) {
+	size, err := parseSize(g.memory)
+	if err != nil {
+		return vmm.Config{}, usageError("-m %s: %v", g.memory, err)
+	}
+	c := vmm.Config{Kernel: g.kernel, Initrd: g.initrd, Cmdline: g.cmdline, Memory: size, VCPUs: g.vcpus, IRQChip: g.irqchip}
+	if c.Kernel == "" || c.Initrd == "" || c.Cmdline == "" {
+		d, err := images.DefaultGuest(ctx, os.Stderr)
+		if err != nil {
+			return c, fmt.Errorf("the default guest: %w", err)
+		}
+		c.Kernel, c.Initrd, c.Cmdline = or(c.Kernel, d.Kernel), or(c.Initrd, d.Initrd), or(c.Cmdline, d.Cmdline)
+	}
+	if c.Initrd == noInitrd {
+		c.Initrd = ""
+	}
+	if g.verbose {
+		c.Log = say
+	}
+	return c, nil
+}
+
+func or(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+// parseSize reads "512M", "2G" or a number of bytes.
+func parseSize(s string) (uint64, error) {
+	t := strings.TrimSuffix(strings.TrimSuffix(strings.ToUpper(s), "B"), "I")
+	shift := 0
+	if n := len(t); n > 0 {
+		if i := strings.IndexByte("KMGT", t[n-1]); i >= 0 {
+			shift, t = 10*(i+1), t[:n-1]
+		}
+	}
+	v, err := strconv.ParseUint(t, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("not a size: write a number with K, M, G or T, as in 512M")
+	}
+	if v == 0 {
+		return 0, fmt.Errorf("a guest needs memory")
+	}
+	if v<<shift>>shift != v {
+		return 0, fmt.Errorf("more than a guest can address")
+	}
+	return v << shift, nil
+}

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"doorbell/images"
+	"doorbell/internal/lab"
+	"doorbell/internal/probe"
+
+	"golang.org/x/term"
+)
+
+// The places where a machine can run.
+const (
+	hostAuto = "auto" // here if this host's KVM runs Linux, otherwise in the lab
+	hostHere = "here"
+	hostTCG  = "tcg" // the lab: QEMU's emulated AMD host
+)
+
+// runsHere decides where a machine runs, and says so when it is not here.
+func runsHere(host string) bool {
+	switch host {
+	case hostHere:
+		return true
+	case hostTCG:
+		return false
+	}
+	err := probe.UsableKVM()
+	if err != nil {
+		say("%v; running in the lab", err)
+	}
+	return err == nil
+}
+
+// labModules are what the emulated host loads beside the lab's own channel.
+var labModules = []string{"virtio_pci", "virtio_console", "irqbypass", "kvm", "kvm-amd"}
+
+// guestDir is where the default guest lies in the emulated host.
+const guestDir = "/var/lib/doorbell/guest"
+
+// labRequest is a command for the emulated host.
+type labRequest struct {
+	command  []string
+	binaries []string
+	files    []lab.File
+	memory   int64
+	cpus     int
+	verbose  bool
+	guest    bool // carry the default guest along
+}
+
+// inLab runs a command in the emulated host and returns its exit status as an error.
+func inLab(ctx context.Context, r labRequest) error {
+	set, err := images.Kernel(ctx, os.Stderr)
+	if err != nil {
+		return err
+	}
+	mods, err := set.Modules(labModules...)
+	if err != nil {
+		return err
+	}
+	vmlinux, err := set.Vmlinux()
+	if err != nil {
+		return err
+	}
+	cfg := lab.Config{
+		Kernel: vmlinux, Command: r.command, Binaries: r.binaries, Files: r.files, Memory: r.memory, CPUs: r.cpus,
+		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Progress: os.Stderr,
+		TTY: term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stdout.Fd())),
+	}
+	for _, m := range mods {
+		cfg.Modules = append(cfg.Modules, lab.Module{Name: m.Name, Path: m.Path})
+	}
+	if r.guest {
+		g, err := images.DefaultGuest(ctx, os.Stderr)
+		if err != nil {
+			return err
+		}
+		for name, path := range map[string]string{"kernel": g.Kernel, "initrd": g.Initrd} {
+			cfg.Files = append(cfg.Files, lab.File{Host: path, Guest: guestDir + "/" + name})
+		}
+		cfg.Env = append(cfg.Env, "DOORBELL_GUEST="+guestDir)
+	}
+	if r.verbose {
+		cfg.Console = os.Stderr
+	}
+	res, err := lab.Run(ctx, cfg)
+	if err != nil {
+		return &exitError{max(res.ExitStatus, statusFailed), err.Error()}
+	}
+	if res.ExitStatus != 0 {
+		return &exitError{status: res.ExitStatus}
+	}
+	return nil
+}
+
+// pathReason is an error of the file system without the path, which the message names anyway.
+func pathReason(err error) error {
+	var pe *os.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
+}

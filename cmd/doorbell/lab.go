@@ -1,0 +1,64 @@
+package main
+
+import (
+	"strings"
+
+	"doorbell/internal/lab"
+
+	"github.com/spf13/cobra"
+)
+
+func labCommand() *cobra.Command {
+	var host, memory string
+	var carry, files []string
+	var cpus int
+	var guest, verbose bool
+	cmd := &cobra.Command{
+		Use:   "lab [flags] -- COMMAND [ARG ...]",
+		Short: "Run a command on an emulated host that has KVM hardware",
+		Long: `lab starts an emulated AMD host with SVM (QEMU without acceleration), runs COMMAND in it, and ends with COMMAND's exit status.
+Standard input, output and error pass through, and files that the command writes where its arguments point come back. Files
+that its arguments name travel along; a program of this machine brings its libraries; the name doorbell means this binary.`,
+		Example: `  doorbell lab -- doorbell probe
+  doorbell lab -- doorbell boot -c 2 --report json=r.json
+  go test -exec 'doorbell lab --' ./vmm      run a package's tests where KVM works`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usageError("lab: no command: doorbell lab -- COMMAND [ARG ...]")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if host != hostTCG {
+				return usageError("lab --host %q: there is tcg", host)
+			}
+			r := labRequest{command: args, binaries: carry, guest: guest, verbose: verbose, cpus: cpus}
+			if cpus < 1 {
+				return usageError("lab -c %d: a host needs at least one processor", cpus)
+			}
+			size, err := parseSize(memory)
+			if err != nil {
+				return usageError("lab -m %s: %v", memory, err)
+			}
+			r.memory = int64(size)
+			for _, f := range files {
+				from, to, ok := strings.Cut(f, ":")
+				if !ok || from == "" || !strings.HasPrefix(to, "/") {
+					return usageError("lab --file %q: write HOSTPATH:/LABPATH", f)
+				}
+				r.files = append(r.files, lab.File{Host: from, Guest: to})
+			}
+			return inLab(cmd.Context(), r)
+		},
+	}
+	f := cmd.Flags()
+	f.SetInterspersed(false)
+	f.StringVar(&host, "host", hostTCG, "the emulated host: tcg")
+	f.StringVarP(&memory, "memory", "m", "3G", "the host's memory")
+	f.IntVarP(&cpus, "cpus", "c", 2, "the host's processors")
+	f.StringArrayVar(&carry, "carry", nil, "a program to carry along, with its libraries")
+	f.StringArrayVar(&files, "file", nil, "a file to carry along, as HOSTPATH:/LABPATH")
+	f.BoolVar(&guest, "guest", true, "carry the default guest along")
+	f.BoolVarP(&verbose, "verbose", "v", false, "show the host's console")
+	return cmd
+}

@@ -1,0 +1,188 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"doorbell/internal/lab/l1"
+)
+
+// ErrNoQEMU is the cause when QEMU is not installed.
+var ErrNoQEMU = errors.New("QEMU is not installed (Debian: apt-get install qemu-system-x86)")
+
+const qemuName = "qemu-system-x86_64"
+
+// minQEMU is the oldest major version whose emulation of SVM with nested
+// paging boots Linux under KVM.
+const minQEMU = 7
+
+// qemu is an installed QEMU.
+type qemu struct {
+	path         string
+	major, minor int
+}
+
+func (q qemu) String() string { return fmt.Sprintf("QEMU %d.%d", q.major, q.minor) }
+
+// findQEMU finds QEMU in PATH, or at path when that is not empty, and asks
+// for its version.
+func findQEMU(ctx context.Context, path string) (qemu, error) {
+	if path == "" {
+		path = qemuName
+	}
+	found, err := exec.LookPath(path)
+	if err != nil {
+		return qemu{}, fmt.Errorf("lab: %s: %w", path, ErrNoQEMU)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, found, "-version").Output()
+	if err != nil {
+		return qemu{}, fmt.Errorf("lab: %s -version: %w", found, err)
+	}
+	q, err := parseVersion(string(out))
+	if err != nil {
+		return qemu{}, fmt.Errorf("lab: %s -version: %w", found, err)
+	}
+	q.path = found
+	if q.major < minQEMU {
+		return qemu{}, fmt.Errorf("lab: %s: is %v, at least version %d is needed", found, q, minQEMU)
+	}
+	return q, nil
+}
+
+var versionLine = regexp.MustCompile(`(?m)^QEMU emulator version (\d{1,4})\.(\d{1,4})`)
+
+func parseVersion(out string) (qemu, error) {
+	m := versionLine.FindStringSubmatch(out)
+	if m == nil {
+		line, _, _ := strings.Cut(out, "\n")
+		return qemu{}, fmt.Errorf("does not say its version: %.80q", line)
+	}
+	var q qemu
+	q.major, _ = strconv.Atoi(m[1]) // digits, by the expression
+	q.minor, _ = strconv.Atoi(m[2])
+	return q, nil
+}
+
+// The descriptors that QEMU finds open.
+const (
+	initrdFD  = 3
+	channelFD = 4
+)
+
+// arguments is QEMU's command line.
+func (q qemu) arguments(cfg Config) []string {
+	// EPYC is the newest processor type whose every feature that KVM relies
+	// on TCG can emulate; svm and npt are what the lab is for.
+	cpu := "EPYC,+svm,+npt"
+	if strings.HasPrefix(cfg.Accel, "kvm") {
+		cpu = "host"
+	} else if q.major >= 9 {
+		// Emulated since QEMU 9.0: the timer and IPIs become MSRs.
+		cpu += ",+x2apic"
+	}
+	return []string{
+		"-name", "lab", "-no-user-config", "-nodefaults", "-no-reboot",
+		// System management mode, the disk and SMBus controllers and the HPET
+		// cost firmware and kernel time, and nothing in L1 uses them.
+		"-machine", "q35,smm=off,sata=off,smbus=off,hpet=off",
+		"-accel", cfg.Accel,
+		"-cpu", cpu,
+		"-smp", strconv.Itoa(cfg.CPUs),
+		"-m", fmt.Sprintf("%dM", cfg.Memory>>20),
+		"-display", "none", "-monitor", "none", "-serial", "stdio",
+		"-kernel", cfg.Kernel,
+		"-initrd", fmt.Sprintf("/proc/self/fd/%d", initrdFD),
+		"-append", kernelCommandLine(cfg),
+		"-device", "virtio-serial-pci,id=ports,max_ports=2,romfile=",
+		"-chardev", fmt.Sprintf("socket,id=lab,fd=%d", channelFD),
+		"-device", "virtserialport,bus=ports.0,chardev=lab,name=" + l1.PortName,
+	}
+}
+
+// kernelCommandLine is L1's. panic=-1 restarts at once, which -no-reboot turns
+// into QEMU's end. The emulated TSC is the host's own and always in step;
+// without tsc=reliable Linux would distrust it, since the emulated processor
+// does not promise that, and pay a device read for every clock reading.
+func kernelCommandLine(cfg Config) string {
+	line := "console=ttyS0 panic=-1 mitigations=off audit=0 nokaslr tsc=reliable no_timer_check random.trust_cpu=on cryptomgr.notests"
+	if cfg.Console == nil {
+		line += " quiet"
+	}
+	return line
+}
+
+// machine is a running QEMU.
+type machine struct {
+	process *os.Process
+	channel net.Conn
+	console *console
+	exited  chan struct{} // closed when QEMU has been reaped and its output read
+}
+
+// start starts QEMU with that initramfs. QEMU does not outlive this process:
+// it is killed with the thread that started it, which is kept for that.
+func (q qemu) start(cfg Config, initramfs *os.File) (*machine, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("lab: socketpair: %w", err)
+	}
+	theirs := os.NewFile(uintptr(pair[1]), "lab-channel")
+	defer theirs.Close()
+	ours := os.NewFile(uintptr(pair[0]), "lab-channel")
+	channel, err := net.FileConn(ours)
+	ours.Close()
+	if err != nil {
+		return nil, fmt.Errorf("lab: channel: %w", err)
+	}
+
+	m := &machine{channel: channel, console: newConsole(cfg.Console), exited: make(chan struct{})}
+	cmd := exec.Command(q.path, q.arguments(cfg)...)
+	cmd.Stdout = m.console
+	cmd.Stderr = m.console.errors()
+	cmd.ExtraFiles = []*os.File{initramfs, theirs}
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		// A group of its own: Ctrl-C at the caller's terminal is for the
+		// command, and QEMU would end at once.
+		Setpgid:   true,
+		Pdeathsig: syscall.SIGKILL,
+	}
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		m.process = cmd.Process
+		started <- err
+		if err == nil {
+			// How QEMU ended is told better by what it said.
+			_ = cmd.Wait()
+			close(m.exited)
+		}
+	}()
+	if err := <-started; err != nil {
+		channel.Close()
+		return nil, fmt.Errorf("lab: start %s: %w", q.path, err)
+	}
+	return m, nil
+}
+
+// stop kills QEMU and waits until it is gone.
+func (m *machine) stop() {
+	_ = m.process.Kill() // fails only when it has ended
+	<-m.exited
+	m.channel.Close()
+}

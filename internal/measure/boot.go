@@ -1,0 +1,70 @@
+package measure
+
+import (
+	"context"
+	"fmt"
+	"sort"
+
+	"doorbell/internal/report"
+	"doorbell/vmm"
+)
+
+// Boot is the experiment `boot`: one guest from power-on to power-off.
+func Boot(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Result, error) {
+	doc, res, err := Run(ctx, cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	e := report.Experiment{Name: "boot", Finding: finding(doc.VM), Rows: []map[string]any{}, Missing: doc.VM.Missing}
+	for _, r := range doc.VM.ExitRows {
+		e.Rows = append(e.Rows, map[string]any{"kind": "exits_by_reason", "vcpu": r.VCPU, "reason": r.Reason, "exits": r.Count, "source": r.Source})
+	}
+	for _, r := range doc.VM.UserspaceExits {
+		e.Rows = append(e.Rows, map[string]any{"kind": "exits_by_device", "device": r.Device, "register": r.Register, "direction": r.Direction, "width_bytes": r.Width, "exits": r.Count, "source": "userspace"})
+	}
+	for _, p := range doc.VM.Phases {
+		row := map[string]any{"kind": "phase", "phase": p.Name, "at_s": p.AtS}
+		if doc.Environment.Emulated {
+			row["at_s"] = nil
+			row["not_measured"] = map[string]string{"at_s": emulatedClock}
+		}
+		e.Rows = append(e.Rows, row)
+	}
+	doc.Experiments = append(doc.Experiments, e)
+	return doc, res, nil
+}
+
+// emulatedClock is why an experiment on an emulated host has no times.
+const emulatedClock = "emulated clock"
+
+// finding says in one sentence what a boot's exits were.
+func finding(a *vmm.Account) string {
+	type share struct {
+		reason string
+		n      int64
+	}
+	var shares []share
+	var total int64
+	for r, n := range a.ExitsByReason {
+		total += n
+		shares = append(shares, share{r, n})
+	}
+	if total == 0 {
+		return "the guest took no exit"
+	}
+	sort.Slice(shares, func(i, j int) bool {
+		if shares[i].n != shares[j].n {
+			return shares[i].n > shares[j].n
+		}
+		return shares[i].reason < shares[j].reason
+	})
+	s := fmt.Sprintf("a boot with %d vCPUs cost %d exits", a.VCPUs, total)
+	for i, sh := range shares[:min(3, len(shares))] {
+		sep := ", "
+		if i == 0 {
+			sep = ": "
+		}
+		s += fmt.Sprintf("%s%.0f %% %s", sep, 100*float64(sh.n)/float64(total), sh.reason)
+	}
+	return s
+}

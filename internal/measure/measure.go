@@ -1,0 +1,72 @@
+package measure
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"doorbell/internal/probe"
+	"doorbell/internal/report"
+	"doorbell/vmm"
+)
+
+// Experiment is one that `doorbell measure` can run.
+type Experiment struct {
+	Name     string
+	Question string // what it answers, for --list
+	Arms     string // what it compares or breaks down
+	Run      func(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Result, error)
+}
+
+// Experiments are all of them, in the order in which they run.
+func Experiments() []Experiment {
+	return []Experiment{
+		{"boot", "what does a boot cost?", "exits by reason, vCPU and device; a time line of phases", Boot},
+	}
+}
+
+// Find returns the experiments named, or all of them.
+func Find(names []string) ([]Experiment, error) {
+	all := Experiments()
+	if len(names) == 0 {
+		return all, nil
+	}
+	var found []Experiment
+	for _, n := range names {
+		i := indexOf(all, n)
+		if i < 0 {
+			known := make([]string, len(all))
+			for i, e := range all {
+				known[i] = e.Name
+			}
+			return nil, fmt.Errorf("no experiment is named %q; there is: %s", n, strings.Join(known, ", "))
+		}
+		found = append(found, all[i])
+	}
+	return found, nil
+}
+
+func indexOf(all []Experiment, name string) int {
+	for i, e := range all {
+		if e.Name == name {
+			return i
+		}
+	}
+	return -1
+}
+
+// Run runs a machine to its end and documents it. The document is there even if the guest crashed or was stopped.
+func Run(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Result, error) {
+	m, err := vmm.New(cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer m.Close()
+	res, err := m.Run(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &report.Document{
+		Environment: probe.Host(), VM: &res.Account, Guest: report.NewGuest(res.Agent, res.AgentMissing), Experiments: []report.Experiment{},
+	}, res, nil
+}

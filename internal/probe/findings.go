@@ -1,0 +1,280 @@
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"doorbell/internal/kvm"
+	"doorbell/internal/kvmtrace"
+
+	"golang.org/x/sys/unix"
+)
+
+// Findings asks this host everything. It changes nothing outside machines that it makes and closes at once.
+func Findings() Report {
+	r := Report{Environment: Host()}
+	r.add(hardware(), device())
+	if sys, err := kvm.Open(DevKVM); err == nil {
+		defer sys.Close()
+		if caps, err := sys.Capabilities(); err == nil {
+			r.add(linuxGuests(), vcpus(caps), kernelIRQChip(sys, caps), splitIRQChip(sys, caps), userIRQChip(), irqfd(sys, caps), ioeventfd(sys, caps),
+				signalMSI(caps), statistics(caps), apicv())
+		}
+	}
+	r.add(tracing(), vfio(), iommu(), remapping(), postedByIOMMU(), hugepages())
+	return r
+}
+
+func (r *Report) add(f ...Finding) { r.Findings = append(r.Findings, f...) }
+
+func hardware() Finding {
+	f := Finding{Name: "hardware_virtualization", Title: "hardware virtualization", Answer: Yes}
+	switch {
+	case cpuFlag("vmx"):
+		f.Value, f.Evidence = "VT-x", "flag vmx in /proc/cpuinfo"
+	case cpuFlag("svm"):
+		f.Value, f.Evidence = "AMD-V", "flag svm in /proc/cpuinfo"
+	default:
+		f.Answer, f.Evidence = No, "neither vmx nor svm among the flags in /proc/cpuinfo"
+		f.Advice = "enable it in the firmware, or nested virtualization in the hypervisor below; `doorbell lab` emulates a host that has it"
+	}
+	return f
+}
+
+func device() Finding {
+	f := Finding{Name: "kvm", Title: "KVM device", Answer: Yes, Value: Backend()}
+	sys, err := kvm.Open(DevKVM)
+	if err != nil {
+		f.Answer, f.Evidence = No, reason(err)
+		return f
+	}
+	sys.Close()
+	f.Evidence = fmt.Sprintf("%s opens and speaks API version %d; module %s is loaded", DevKVM, kvm.APIVersion, Backend())
+	return f
+}
+
+func linuxGuests() Finding {
+	f := Finding{Name: "linux_guests", Title: "runs stock Linux", Answer: Yes, Evidence: "a 64-bit guest ran popcnt and cmpxchg16b and answered right"}
+	if err := UsableKVM(); err != nil {
+		f.Answer, f.Evidence = No, reason(err)
+		f.Advice = "doorbell boot and measure run themselves in the lab here"
+	}
+	return f
+}
+
+func vcpus(caps *kvm.Capabilities) Finding {
+	return Finding{Name: "max_vcpus", Title: "vCPUs per machine", Answer: Yes, Value: strconv.Itoa(caps.MaxVCPUs()),
+		Evidence: fmt.Sprintf("KVM_CAP_MAX_VCPUS is %d, KVM_CAP_NR_VCPUS recommends %d", caps.Value(kvm.CapMaxVCPUs), caps.Value(kvm.CapNrVCPUs))}
+}
+
+// tryVM runs try on an empty machine.
+func tryVM(sys *kvm.System, try func(*kvm.VM) error) error {
+	vm, err := sys.CreateVM()
+	if err != nil {
+		return err
+	}
+	return errors.Join(try(vm), vm.Close())
+}
+
+func kernelIRQChip(sys *kvm.System, caps *kvm.Capabilities) Finding {
+	f := Finding{Name: "irqchip_kernel", Title: "irqchip in the kernel", Answer: Yes, Evidence: "KVM_CREATE_IRQCHIP and KVM_CREATE_PIT2 made one"}
+	err := caps.Require(kvm.CapIRQChip)
+	if err == nil {
+		err = tryVM(sys, func(vm *kvm.VM) error {
+			if err := vm.CreateIRQChip(); err != nil {
+				return err
+			}
+			return vm.CreatePIT()
+		})
+	}
+	return f.unless(err)
+}
+
+func splitIRQChip(sys *kvm.System, caps *kvm.Capabilities) Finding {
+	f := Finding{Name: "irqchip_split", Title: "irqchip split", Answer: Yes, Evidence: "KVM_CAP_SPLIT_IRQCHIP was switched on for 24 pins"}
+	err := caps.Require(kvm.CapSplitIRQChip)
+	if err == nil {
+		err = tryVM(sys, func(vm *kvm.VM) error { return vm.EnableCap(kvm.CapSplitIRQChip, 24) })
+	}
+	return f.unless(err)
+}
+
+func userIRQChip() Finding {
+	return Finding{Name: "irqchip_user", Title: "irqchip in userspace", Answer: Yes, Evidence: "KVM_INTERRUPT and interrupt windows are part of every KVM"}
+}
+
+func irqfd(sys *kvm.System, caps *kvm.Capabilities) Finding {
+	f := Finding{Name: "irqfd", Title: "interrupts by eventfd (irqfd)", Answer: Yes, Evidence: "KVM_IRQFD bound an eventfd to GSI 4"}
+	err := caps.Require(kvm.CapIRQFD)
+	if err == nil {
+		err = tryVM(sys, func(vm *kvm.VM) error {
+			if err := vm.CreateIRQChip(); err != nil {
+				return err
+			}
+			return withEventFD(func(fd int) error { return vm.IRQFD(4, fd) })
+		})
+	}
+	if caps.Value(kvm.CapIRQFDResample) > 0 {
+		f.Value, f.Evidence = "edge and level", f.Evidence+"; KVM_CAP_IRQFD_RESAMPLE for level interrupts"
+	} else {
+		f.Value = "edge only"
+	}
+	return f.unless(err)
+}
+
+func ioeventfd(sys *kvm.System, caps *kvm.Capabilities) Finding {
+	f := Finding{Name: "ioeventfd", Title: "doorbells by eventfd (ioeventfd)", Answer: Yes, Evidence: "KVM_IOEVENTFD bound an eventfd to an address"}
+	err := caps.Require(kvm.CapIOEventFD)
+	if err == nil {
+		err = tryVM(sys, func(vm *kvm.VM) error {
+			return withEventFD(func(fd int) error { return vm.IOEventFD(0xd0000000, 4, false, fd) })
+		})
+	}
+	return f.unless(err)
+}
+
+func withEventFD(use func(fd int) error) error {
+	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return use(fd)
+}
+
+func signalMSI(caps *kvm.Capabilities) Finding {
+	return Finding{Name: "signal_msi", Title: "MSI injection by ioctl", Answer: Yes, Evidence: "KVM_CAP_SIGNAL_MSI"}.unless(caps.Require(kvm.CapSignalMSI))
+}
+
+func statistics(caps *kvm.Capabilities) Finding {
+	return Finding{Name: "kvm_statistics", Title: "KVM's own statistics", Answer: Yes, Evidence: "KVM_CAP_BINARY_STATS_FD"}.unless(caps.Require(kvm.CapBinaryStatsFD))
+}
+
+// apicv reads the module's parameter, which says what is available; what a machine uses can be less (KVM inhibits it for a
+// machine that does something the hardware cannot).
+func apicv() Finding {
+	f := Finding{Name: "apicv", Title: "APIC virtualization (APICv, AVIC)", Answer: Yes}
+	path := map[string]string{"kvm-amd": "/sys/module/kvm_amd/parameters/avic", "kvm-intel": "/sys/module/kvm_intel/parameters/enable_apicv"}[Backend()]
+	if path == "" {
+		f.Answer, f.Evidence = No, "neither kvm_intel nor kvm_amd is behind "+DevKVM
+		return f
+	}
+	switch v := readLine(path); v {
+	case "Y", "1":
+		f.Evidence = path + " is " + v + ": available; a machine can still inhibit it"
+	case "":
+		f.Answer, f.Evidence = Unknown, path+" is not readable"
+	default:
+		f.Answer, f.Evidence = No, path+" is "+v
+	}
+	return f
+}
+
+func tracing() Finding {
+	f := Finding{Name: "tracing", Title: "exits by hardware reason", Answer: Yes}
+	root, err := kvmtrace.Find()
+	f.Evidence = root + "/events/kvm/kvm_exit takes a histogram trigger"
+	f = f.unless(err)
+	if err != nil {
+		f.Advice = "without it the report has KVM's own classes of exits"
+	}
+	return f
+}
+
+func vfio() Finding {
+	f := Finding{Name: "vfio", Title: "VFIO", Answer: Yes, Value: "type1"}
+	groups := len(glob("/sys/kernel/iommu_groups/*"))
+	switch {
+	case !exists("/dev/vfio/vfio"):
+		f.Answer, f.Value, f.Evidence, f.Advice = No, "", "/dev/vfio/vfio does not exist", "modprobe vfio-pci"
+	case groups == 0:
+		f.Answer, f.Evidence = Partly, "/dev/vfio/vfio exists, but /sys/kernel/iommu_groups is empty: no IOMMU isolates a device"
+	default:
+		f.Evidence = fmt.Sprintf("/dev/vfio/vfio exists, %d groups in /sys/kernel/iommu_groups", groups)
+		if exists("/dev/iommu") {
+			f.Value = "type1 and iommufd"
+		}
+	}
+	return f
+}
+
+func iommu() Finding {
+	f := Finding{Name: "iommu", Title: "IOMMU", Answer: Yes}
+	units := glob("/sys/class/iommu/*")
+	if len(units) == 0 {
+		f.Answer, f.Evidence = No, "/sys/class/iommu is empty"
+		f.Advice = "intel_iommu=on or amd_iommu=on on the host's command line, and VT-d or AMD-Vi in the firmware"
+		return f
+	}
+	f.Value, f.Evidence = strconv.Itoa(len(units))+" units", strings.Join(units, " ")
+	return f
+}
+
+// remapping looks at what is in use: the interrupt chips behind the host's own vectors.
+func remapping() Finding {
+	f := Finding{Name: "interrupt_remapping", Title: "interrupt remapping", Answer: No, Evidence: "no chip in /proc/interrupts is named IR-"}
+	b, err := os.ReadFile("/proc/interrupts")
+	if err != nil {
+		f.Answer, f.Evidence = Unknown, err.Error()
+		return f
+	}
+	for _, w := range strings.Fields(string(b)) {
+		if strings.HasPrefix(w, "IR-") {
+			f.Answer, f.Evidence = Yes, "/proc/interrupts has "+w
+			return f
+		}
+	}
+	return f
+}
+
+// capPostedInterrupts is bit 59 of VT-d's capability register (VT-d specification, 11.4.2: PI).
+const capPostedInterrupts = 59
+
+func postedByIOMMU() Finding {
+	f := Finding{Name: "iommu_posting", Title: "device interrupts posted by the IOMMU", Answer: No, Evidence: "no IOMMU whose capability register can be read"}
+	for _, p := range glob("/sys/class/iommu/dmar*/intel-iommu/cap") {
+		v, err := strconv.ParseUint(readLine(p), 16, 64)
+		if err != nil {
+			f.Answer, f.Evidence = Unknown, p+" is not readable"
+			continue
+		}
+		f.Evidence = fmt.Sprintf("bit %d of %s is clear", capPostedInterrupts, p)
+		if v>>capPostedInterrupts&1 != 0 {
+			f.Answer, f.Evidence = Yes, fmt.Sprintf("bit %d of %s is set", capPostedInterrupts, p)
+			return f
+		}
+	}
+	return f
+}
+
+func hugepages() Finding {
+	const path = "/sys/kernel/mm/transparent_hugepage/enabled"
+	f := Finding{Name: "hugepages", Title: "transparent huge pages for guest memory", Answer: Yes, Value: selected(path), Evidence: path}
+	switch f.Value {
+	case "":
+		f.Answer, f.Evidence = Unknown, path+" is not readable"
+	case "never":
+		f.Answer, f.Advice = No, "echo madvise > "+path+": without them a guest takes many more page faults"
+	}
+	return f
+}
+
+// unless turns a finding into its opposite where err says why.
+func (f Finding) unless(err error) Finding {
+	if err != nil {
+		f.Answer, f.Value, f.Evidence = No, "", reason(err)
+	}
+	return f
+}
+
+// reason is an error's own words; of a feature's absence, only why.
+func reason(err error) string {
+	var ns *kvm.NotSupportedError
+	if errors.As(err, &ns) {
+		return ns.Reason
+	}
+	return err.Error()
+}

@@ -1,0 +1,155 @@
+package report
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Format is how a report is written.
+type Format string
+
+// The formats.
+const (
+	Text Format = "text"
+	JSON Format = "json"
+	None Format = "none"
+)
+
+// Target is one place for a report.
+type Target struct {
+	Format Format
+	Path   string // empty: a stream
+	Stderr bool   // the stream is standard error, not standard output
+	temp   *os.File
+	direct *os.File
+}
+
+// ParseTargets reads "json=r.json,text": formats, each with an optional file.
+func ParseTargets(spec string) ([]*Target, error) {
+	var ts []*Target
+	for _, one := range strings.Split(spec, ",") {
+		format, path, hasPath := strings.Cut(one, "=")
+		t := &Target{Format: Format(format), Path: path}
+		switch t.Format {
+		case Text, JSON:
+			if hasPath && path == "" {
+				return nil, fmt.Errorf("--report %s: no file after =", one)
+			}
+		case None:
+			if hasPath {
+				return nil, fmt.Errorf("--report %s: none takes no file", one)
+			}
+		default:
+			return nil, fmt.Errorf("--report %q: the formats are text, json and none, each with =FILE if wanted", one)
+		}
+		ts = append(ts, t)
+	}
+	return ts, nil
+}
+
+// Open makes sure, before anything is measured, that the report can be written. A regular file is written beside its
+// place and renamed when it is whole; a device or a pipe is written in place.
+func (t *Target) Open() error {
+	if t.Path == "" || t.Format == None {
+		return nil
+	}
+	if st, err := os.Stat(t.Path); err == nil && !st.Mode().IsRegular() {
+		if st.IsDir() {
+			return fmt.Errorf("--report %s: %s is a directory", t.Format, t.Path)
+		}
+		if t.direct, err = os.OpenFile(t.Path, os.O_WRONLY, 0); err != nil {
+			return fmt.Errorf("--report %s: %w", t.Format, err)
+		}
+		return nil
+	}
+	f, err := os.CreateTemp(filepath.Dir(t.Path), "."+filepath.Base(t.Path)+".*")
+	if err != nil {
+		var pe *os.PathError
+		if errors.As(err, &pe) {
+			err = pe.Err
+		}
+		return fmt.Errorf("--report %s=%s: %w", t.Format, t.Path, err)
+	}
+	t.temp = f
+	return nil
+}
+
+// Body is what can be reported: as JSON, and as text for a person.
+type Body interface {
+	json.Marshaler
+	Text(w io.Writer)
+}
+
+// Write writes the document; stream serves a target without a file.
+func (t *Target) Write(d Body, stream io.Writer) error {
+	var b strings.Builder
+	switch t.Format {
+	case None:
+		return nil
+	case JSON:
+		e := json.NewEncoder(&b)
+		e.SetIndent("", "  ")
+		if err := e.Encode(d); err != nil {
+			t.Discard()
+			return fmt.Errorf("--report json: %w", err)
+		}
+	case Text:
+		d.Text(&b)
+	}
+	if err := t.write(b.String(), stream); err != nil {
+		t.Discard()
+		where := t.Path
+		if where == "" {
+			where = "standard output"
+		}
+		var pe *os.PathError
+		if errors.As(err, &pe) {
+			err = pe.Err
+		}
+		return fmt.Errorf("--report %s: writing %s: %w", t.Format, where, err)
+	}
+	return nil
+}
+
+func (t *Target) write(s string, stream io.Writer) error {
+	switch {
+	case t.direct != nil:
+		_, err := io.WriteString(t.direct, s)
+		return errors.Join(err, t.direct.Close())
+	case t.temp == nil:
+		_, err := io.WriteString(stream, s)
+		return err
+	}
+	if _, err := io.WriteString(t.temp, s); err != nil {
+		return err
+	}
+	// What a full disk refuses late, it refuses here, before the old report is gone.
+	if err := t.temp.Sync(); err != nil {
+		return err
+	}
+	if err := t.temp.Chmod(0o644); err != nil {
+		return err
+	}
+	if err := t.temp.Close(); err != nil {
+		return err
+	}
+	err := os.Rename(t.temp.Name(), t.Path)
+	if err == nil {
+		t.temp = nil
+	}
+	return err
+}
+
+// Discard leaves nothing behind; it is harmless after Write.
+func (t *Target) Discard() {
+	if t.temp != nil {
+		t.temp.Close()
+		os.Remove(t.temp.Name())
+		t.temp = nil
+	}
+}

@@ -1,0 +1,251 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"sort"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+
+	"doorbell/internal/ledger"
+	"doorbell/vmm"
+)
+
+// maxAccessRows is how many rows of userspace exits a terminal gets; JSON has them all.
+const maxAccessRows = 20
+
+// Text writes the report for a person.
+func (d *Document) Text(w io.Writer) {
+	for _, e := range d.Experiments {
+		fmt.Fprintf(w, "%s: %s\n", e.Name, e.Finding)
+	}
+	if d.VM == nil {
+		return
+	}
+	d.headline(w)
+	if d.Guest != nil {
+		d.Guest.text(w)
+	}
+	exitTable(w, d.VM)
+	accessTable(w, d.VM.UserspaceExits)
+	comparisonTable(w, d.VM.SourcesCompared)
+	lineTable(w, d.VM.Lines)
+	phases(w, d.VM)
+	d.missing(w)
+	environment(w, d)
+}
+
+func (d *Document) headline(w io.Writer) {
+	v := d.VM
+	fmt.Fprintf(w, "\nThe guest (%d vCPUs, %s, irqchip %s) ended: %s.\n", v.VCPUs, bytes(v.MemoryBytes), v.IRQChip, v.EndReason)
+	var parts []string
+	if v.BootToUserspaceS != nil {
+		parts = append(parts, fmt.Sprintf("userspace after %.2f s", *v.BootToUserspaceS))
+	}
+	if v.ExitsTotal != nil {
+		parts = append(parts, fmt.Sprintf("%d VM exits", *v.ExitsTotal))
+	}
+	if v.RSSBeyondGuestBytes != nil {
+		parts = append(parts, fmt.Sprintf("%s for the VMM beside %s of guest memory (at %s)", bytes(*v.RSSBeyondGuestBytes), bytes(*v.GuestResidentBytes), v.RSSWhen))
+	}
+	if len(parts) > 0 {
+		fmt.Fprintf(w, "%s.\n", strings.Join(parts, "; "))
+	}
+}
+
+func heading(w io.Writer, format string, args ...any) {
+	fmt.Fprintf(w, "\n"+format+"\n", args...)
+}
+
+// columns starts a table whose numeric cells are right-aligned.
+func columns(w io.Writer) *tabwriter.Writer {
+	return tabwriter.NewWriter(w, 0, 8, 2, ' ', tabwriter.AlignRight)
+}
+
+func (g *Guest) text(w io.Writer) {
+	if g.CPUsOnline == nil {
+		return
+	}
+	heading(w, "Where its interrupts came from (the guest's /proc/interrupts, Linux %s, %d CPUs online)", g.Kernel, *g.CPUsOnline)
+	t := columns(w)
+	fmt.Fprint(t, "IRQ\t")
+	for _, c := range g.CPUs {
+		fmt.Fprintf(t, "CPU%d\t", c)
+	}
+	fmt.Fprintln(t, "  source")
+	for _, r := range g.Interrupts {
+		if r.Total == 0 {
+			continue
+		}
+		fmt.Fprintf(t, "%s\t", r.IRQ)
+		for _, n := range r.PerCPU {
+			fmt.Fprintf(t, "%d\t", n)
+		}
+		for range len(g.CPUs) - len(r.PerCPU) {
+			fmt.Fprint(t, "\t")
+		}
+		source := r.Name
+		if r.Chip != "" {
+			source = strings.TrimSpace(r.Chip + " " + r.HWIRQ + dash(r.Trigger) + "  " + r.Name)
+		}
+		fmt.Fprintf(t, "  %s\n", source)
+	}
+	t.Flush()
+}
+
+func dash(s string) string {
+	if s == "" {
+		return ""
+	}
+	return "-" + s
+}
+
+// exitTable prints exits by reason and vCPU, with the source of each row.
+func exitTable(w io.Writer, v *vmm.Account) {
+	heading(w, "What its VM exits were")
+	total := map[string]int64{}
+	source := map[string]string{}
+	for _, r := range v.ExitRows {
+		total[r.Reason] += r.Count
+		source[r.Reason] = r.Source
+	}
+	reasons := make([]string, 0, len(total))
+	for r := range total {
+		reasons = append(reasons, r)
+	}
+	sort.Slice(reasons, func(i, j int) bool {
+		a, b := reasons[i], reasons[j]
+		if (a == vmm.Other) != (b == vmm.Other) {
+			return b == vmm.Other
+		}
+		if total[a] != total[b] {
+			return total[a] > total[b]
+		}
+		return a < b
+	})
+	t := columns(w)
+	fmt.Fprint(t, "reason\t")
+	for _, c := range v.ExitsByVCPU {
+		fmt.Fprintf(t, "vCPU%d\t", c.VCPU)
+	}
+	fmt.Fprintln(t, "total\t  source")
+	for _, r := range reasons {
+		fmt.Fprintf(t, "%s\t", r)
+		for _, c := range v.ExitsByVCPU {
+			fmt.Fprintf(t, "%d\t", c.ByReason[r])
+		}
+		fmt.Fprintf(t, "%d\t  %s\n", total[r], source[r])
+	}
+	if v.ExitsTotal != nil {
+		fmt.Fprint(t, "all\t")
+		for _, c := range v.ExitsByVCPU {
+			fmt.Fprintf(t, "%d\t", c.Exits)
+		}
+		fmt.Fprintf(t, "%d\t  KVM statistics: exits\n", *v.ExitsTotal)
+	}
+	t.Flush()
+}
+
+func accessTable(w io.Writer, rows []ledger.AccessRow) {
+	if len(rows) == 0 {
+		return
+	}
+	heading(w, "Which of them reached doorbell, by device")
+	t := columns(w)
+	fmt.Fprintln(t, "device\tregister\tdirection\tbytes\texits\t")
+	var rest uint64
+	for i, r := range rows {
+		if i >= maxAccessRows {
+			rest += r.Count
+			continue
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t\n", r.Device, r.Register, r.Direction, r.Width, r.Count)
+	}
+	if rest > 0 {
+		fmt.Fprintf(t, "%d rows more\t\t\t\t%d\t\n", len(rows)-maxAccessRows, rest)
+	}
+	t.Flush()
+}
+
+func comparisonTable(w io.Writer, rows []vmm.Comparison) {
+	if len(rows) == 0 {
+		return
+	}
+	heading(w, "The same thing as different sources count it")
+	t := columns(w)
+	fmt.Fprintln(t, "\tKVM statistics\ttracepoint\tuserspace\t  ")
+	for _, r := range rows {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t  %s\n", r.What, count(r.KVMStats), count(r.Tracepoint), count(r.Userspace), r.Note)
+	}
+	t.Flush()
+}
+
+func lineTable(w io.Writer, rows []ledger.LineRow) {
+	for _, r := range rows {
+		if r.Raised > 0 {
+			heading(w, "Device %s raised GSI %d %d times.", r.Device, r.GSI, r.Raised)
+		}
+	}
+}
+
+func phases(w io.Writer, v *vmm.Account) {
+	heading(w, "When")
+	t := columns(w)
+	for _, p := range v.Phases {
+		fmt.Fprintf(t, "%.3f s\t  %s\n", p.AtS, p.Name)
+	}
+	t.Flush()
+}
+
+func (d *Document) missing(w io.Writer) {
+	all := map[string]string{}
+	for k, v := range d.VM.Missing {
+		all["vm."+k] = v
+	}
+	if d.Guest != nil {
+		for k, v := range d.Guest.Missing {
+			all["guest."+k] = v
+		}
+	}
+	if len(all) == 0 {
+		return
+	}
+	heading(w, "Not measured")
+	keys := make([]string, 0, len(all))
+	for k := range all {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	for _, k := range keys {
+		fmt.Fprintf(w, "  %s: %s\n", k, all[k])
+	}
+}
+
+func environment(w io.Writer, d *Document) {
+	e := d.Environment
+	heading(w, "Measured on %s, %s, %d CPUs, Linux %s.", e.Backend, e.CPU, e.CPUs, e.Kernel)
+	if e.Emulated {
+		fmt.Fprintln(w, "The host is emulated: counts are exact, times are not (compare them within one run only).")
+	}
+}
+
+func count(n *uint64) string {
+	if n == nil {
+		return "-"
+	}
+	return strconv.FormatUint(*n, 10)
+}
+
+// bytes is a size in the unit that reads best.
+func bytes(n uint64) string {
+	switch {
+	case n >= 1<<30 && n%(1<<30) == 0:
+		return fmt.Sprintf("%d GiB", n>>30)
+	case n >= 10<<20:
+		return fmt.Sprintf("%d MiB", n>>20)
+	case n >= 1<<20:
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	}
+	return fmt.Sprintf("%d KiB", n>>10)
+}

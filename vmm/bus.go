@@ -1,0 +1,132 @@
+package vmm
+
+import (
+	"fmt"
+	"slices"
+	"sort"
+	"sync"
+	"sync/atomic"
+
+	"doorbell/internal/ledger"
+)
+
+// Device answers accesses to its registers. off is relative to the device's base; p is 1 to 8 bytes, little-endian, in
+// memory that the call borrows. Several vCPUs may call at once. A guest may access anything in any width.
+type Device interface {
+	Read(off uint64, p []byte)
+	Write(off uint64, p []byte)
+	// RegisterName names a register in reports.
+	RegisterName(off uint64, write bool) string
+}
+
+// region is a device's place in one address space.
+type region struct {
+	base, size uint64
+	device     Device
+	id         ledger.DeviceID
+}
+
+// space is one address space's regions, sorted by base, none overlapping. A vCPU reads the current slice; changes replace it.
+type space struct {
+	regions atomic.Pointer[[]region]
+}
+
+// find returns the region that holds addr, or nil. A binary search over a handful of entries, without a lock.
+func (s *space) find(addr uint64) *region {
+	rs := *s.regions.Load()
+	lo, hi := 0, len(rs)
+	for lo < hi {
+		mid := int(uint(lo+hi) >> 1)
+		if rs[mid].base <= addr {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	if lo > 0 && addr-rs[lo-1].base < rs[lo-1].size {
+		return &rs[lo-1]
+	}
+	return nil
+}
+
+// Bus is the machine's address map of devices: which region answers an exit. It counts every access in the ledger.
+type Bus struct {
+	ledger        *ledger.Ledger
+	ports, memory space
+	change        sync.Mutex // held by add; vCPUs never take it
+}
+
+func newBus(l *ledger.Ledger) *Bus {
+	b := &Bus{ledger: l}
+	b.ports.regions.Store(&[]region{})
+	b.memory.regions.Store(&[]region{})
+	return b
+}
+
+// add puts a device of size bytes at base; the ledger tells its registers apart by granule bytes.
+func (b *Bus) add(name string, kind ledger.Space, base, size, granule uint64, d Device) error {
+	b.change.Lock()
+	defer b.change.Unlock()
+	s := &b.ports
+	if kind == ledger.Memory {
+		s = &b.memory
+	}
+	rs := slices.Clone(*s.regions.Load())
+	at := sort.Search(len(rs), func(i int) bool { return rs[i].base >= base })
+	if at < len(rs) && base+size > rs[at].base || at > 0 && rs[at-1].base+rs[at-1].size > base {
+		return fmt.Errorf("device %s: %s %#x+%#x is taken", name, kind, base, size)
+	}
+	rs = slices.Insert(rs, at, region{base: base, size: size, device: d, id: b.ledger.AddDevice(name, kind, size, granule, d.RegisterName)})
+	s.regions.Store(&rs)
+	return nil
+}
+
+// Port implements vcpu.Bus.
+func (b *Bus) Port(vcpu int, port uint16, size int, write bool, p []byte) {
+	r := b.ports.find(uint64(port))
+	if r == nil {
+		b.ledger.Stray(vcpu, ledger.Port, uint64(port), write, size)
+		floating(write, p)
+		return
+	}
+	off := uint64(port) - r.base
+	b.ledger.Access(vcpu, r.id, off, write, size)
+	for ; len(p) >= size && size > 0; p = p[size:] {
+		r.access(off, write, p[:size])
+	}
+}
+
+// Memory implements vcpu.Bus.
+func (b *Bus) Memory(vcpu int, addr uint64, write bool, p []byte) {
+	r := b.memory.find(addr)
+	if r == nil {
+		b.ledger.Stray(vcpu, ledger.Memory, addr, write, len(p))
+		floating(write, p)
+		return
+	}
+	off := addr - r.base
+	b.ledger.Access(vcpu, r.id, off, write, len(p))
+	r.access(off, write, p)
+}
+
+// access hands over what lies within the region; the part of a wide access that reaches beyond it floats.
+func (r *region) access(off uint64, write bool, p []byte) {
+	if n := r.size - off; uint64(len(p)) > n {
+		floating(write, p[n:])
+		p = p[:n]
+	}
+	if write {
+		r.device.Write(off, p)
+	} else {
+		r.device.Read(off, p)
+	}
+}
+
+// floating is a bus on which nobody answers: reads are all ones, writes are lost.
+func floating(write bool, p []byte) {
+	if !write {
+		for i := range p {
+			p[i] = 0xff
+		}
+	}
+}

@@ -1,0 +1,60 @@
+package vmm
+
+import (
+	"fmt"
+	"io"
+
+	"doorbell/guest/memory"
+)
+
+// Config is what a machine is made of.
+type Config struct {
+	Kernel  string // path of a bzImage or an ELF vmlinux
+	Initrd  string // path; empty for none
+	Cmdline string
+	Memory  uint64 // bytes
+	VCPUs   int
+	IRQChip string // "kernel"
+
+	Input  io.Reader // what is typed at the serial console; nil for nothing
+	Output io.Writer // the serial console's output
+
+	// Log takes one line at a time of what a user may want to know; nil discards it.
+	Log func(format string, args ...any)
+}
+
+// ConfigError is a machine that cannot be built as asked: the fault is in the request, not in the host.
+type ConfigError struct {
+	Flag   string // the command line's name of the setting
+	Reason string
+}
+
+func (e *ConfigError) Error() string { return fmt.Sprintf("%s: %s", e.Flag, e.Reason) }
+
+// Limits of a machine's memory: less than this holds no Linux; more than that no x86 processor addresses.
+const (
+	minMemory = 16 << 20
+	maxMemory = 1 << 46
+	pageSize  = 1 << 12
+)
+
+// validate checks what needs no host. maxVCPUs is the host's limit.
+func (c *Config) validate(maxVCPUs int) error {
+	switch {
+	case c.Memory < minMemory:
+		return &ConfigError{"-m", fmt.Sprintf("%s of memory are too little; a Linux guest needs at least %s", memory.FormatSize(c.Memory), memory.FormatSize(minMemory))}
+	case c.Memory > maxMemory:
+		return &ConfigError{"-m", fmt.Sprintf("%s of memory are more than a guest can address (%s)", memory.FormatSize(c.Memory), memory.FormatSize(maxMemory))}
+	case c.Memory%pageSize != 0:
+		return &ConfigError{"-m", fmt.Sprintf("%d bytes are not a multiple of the page size", c.Memory)}
+	case c.VCPUs < 1:
+		return &ConfigError{"-c", fmt.Sprintf("%d vCPUs: a machine needs at least one", c.VCPUs)}
+	case c.VCPUs > maxVCPUs:
+		return &ConfigError{"-c", fmt.Sprintf("%d vCPUs are more than this host allows (%d, by KVM_CAP_MAX_VCPUS)", c.VCPUs, maxVCPUs)}
+	case c.IRQChip != "kernel":
+		return &ConfigError{"--irqchip", fmt.Sprintf("%q: this doorbell has only kernel", c.IRQChip)}
+	case c.Kernel == "":
+		return &ConfigError{"-k", "no kernel"}
+	}
+	return nil
+}

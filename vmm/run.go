@@ -1,0 +1,229 @@
+package vmm
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"doorbell/internal/guestreport"
+	"doorbell/internal/kvm"
+	"doorbell/internal/kvmtrace"
+	"doorbell/internal/probe"
+	"doorbell/vcpu"
+)
+
+// End is how a run ended.
+type End string
+
+// The ends of a run.
+const (
+	PoweredOff End = "powered off"
+	Reset      End = "reset"   // the guest asked for a reset; doorbell does not start it again
+	Crashed    End = "crashed" // a triple fault, a kernel panic, an instruction that KVM cannot emulate, ...
+	Stopped    End = "stopped" // the caller ended it
+)
+
+// ending is a reason to end the run.
+type ending struct {
+	end    End
+	reason string
+}
+
+// end asks for the run's end. Any thread may call it, a device on a vCPU's own too; the first reason wins.
+func (m *Machine) end(e End, format string, args ...any) {
+	select {
+	case m.ended <- ending{e, fmt.Sprintf(format, args...)}:
+	default:
+	}
+}
+
+// Result is what a run left behind.
+type Result struct {
+	End          End
+	Reason       string // one line
+	Account      Account
+	Agent        *guestreport.Report // what the guest's agent reported; nil if it did not
+	AgentMissing string              // why not
+}
+
+// How long the console's last output may take to be written: to a reader that is slow, and when the user wants to leave.
+const (
+	drainTime = 5 * time.Second
+	leaveTime = 2 * time.Second
+)
+
+// Run lets the guest run until it powers off, resets, crashes, or ctx ends.
+func (m *Machine) Run(ctx context.Context) (*Result, error) {
+	// What loading the kernel needed goes back to the host before the guest's own memory grows.
+	debug.FreeOSMemory()
+	trace, traceErr := m.startTrace()
+	if trace != nil {
+		defer trace.Close()
+	}
+	m.agent.listen(m)
+	if m.cfg.Input != nil {
+		go m.feedSerial()
+	}
+	m.phase("guest entered")
+	stopped := make(chan vcpu.Stop, len(m.cpus))
+	for _, c := range m.cpus {
+		c.Run()
+		go func() { stopped <- <-c.Stopped() }()
+	}
+
+	var e ending
+	left := 0
+	select {
+	case e = <-m.ended:
+	case s := <-stopped:
+		left++
+		e = fromStop(s)
+	case <-ctx.Done():
+		e = ending{Stopped, fmt.Sprintf("stopped by %v", context.Cause(ctx))}
+	}
+	m.phase(string(e.end))
+	rss := m.residency("end")
+	m.leave(e, stopped, left)
+	if line, ok := m.watch.panicked(); ok && e.end != Stopped {
+		e = ending{Crashed, "the guest's kernel panicked: " + line}
+	}
+	return m.result(e, trace, traceErr, rss), nil
+}
+
+// fromStop judges a vCPU that left its loop on its own.
+func fromStop(s vcpu.Stop) ending {
+	switch {
+	case s.Kind == vcpu.SystemReset:
+		return ending{Reset, s.String()}
+	case s.Kind == vcpu.SystemOff:
+		return ending{PoweredOff, s.String()}
+	}
+	return ending{Crashed, s.String()}
+}
+
+// leave takes every vCPU out of the guest, of which left are out already, and writes out what the guest printed last.
+func (m *Machine) leave(e ending, stopped <-chan vcpu.Stop, left int) {
+	for _, c := range m.cpus {
+		c.Stop()
+	}
+	patience := drainTime
+	if e.end == Stopped {
+		patience = leaveTime
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	// First the console: a vCPU may be waiting for its reader, and no kick ends that.
+	if err := m.serial.Close(ctx); err != nil {
+		m.cfg.Log("console: %v", err)
+	}
+	m.watch.stop()
+	for ; left < len(m.cpus); left++ {
+		<-stopped
+	}
+}
+
+// startTrace counts exits by hardware reason, where the host lets us.
+func (m *Machine) startTrace() (*kvmtrace.Counter, error) {
+	tids := make([]int, len(m.cpus))
+	for i, c := range m.cpus {
+		tids[i] = c.TID()
+	}
+	return kvmtrace.Start(probe.Vendor(), tids)
+}
+
+// feedSerial types what Input has until it ends. It may outlive the run when Input never ends.
+func (m *Machine) feedSerial() {
+	buf := make([]byte, 4096)
+	for {
+		n, err := m.cfg.Input.Read(buf)
+		if n > 0 {
+			if _, werr := m.serial.Input(buf[:n]); werr != nil {
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// residency is the process's resident memory at a moment, with the guest's share.
+type residency struct {
+	when       string
+	rss, guest uint64
+	err        error
+}
+
+func (m *Machine) residency(when string) residency {
+	r := residency{when: when}
+	if r.guest, r.err = m.memory.ResidentBytes(); r.err != nil {
+		return r
+	}
+	r.rss, r.err = selfRSS()
+	return r
+}
+
+// selfRSS is this process's resident set, from /proc/self/status, in bytes.
+func selfRSS() (uint64, error) {
+	b, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0, err
+	}
+	for _, l := range strings.Split(string(b), "\n") {
+		var kb uint64
+		if n, _ := fmt.Sscanf(l, "VmRSS: %d kB", &kb); n == 1 {
+			return kb << 10, nil
+		}
+	}
+	return 0, fmt.Errorf("/proc/self/status has no VmRSS")
+}
+
+// result draws up the account. Every vCPU has left the guest.
+func (m *Machine) result(e ending, trace *kvmtrace.Counter, traceErr error, rss residency) *Result {
+	m.agent.finish(m)
+	userspaceAt, atUserspace, agent, missing := m.agent.result()
+	r := &Result{End: e.end, Reason: e.reason, Agent: agent, AgentMissing: missing}
+	a := &r.Account
+	*a = Account{
+		VCPUs: m.cfg.VCPUs, MemoryBytes: m.cfg.Memory, IRQChip: m.chip.Name(), Kernel: m.plan.Kernel.Format, Cmdline: m.cfg.Cmdline,
+		End: string(e.end), EndReason: e.reason, UserspaceExits: m.ledger.Accesses(), Lines: m.ledger.Lines(),
+	}
+	m.phaseMu.Lock()
+	a.Phases = append(a.Phases, m.phases...)
+	m.phaseMu.Unlock()
+	if userspaceAt > 0 {
+		s := userspaceAt.Seconds()
+		a.BootToUserspaceS = &s
+		rss = atUserspace
+	} else {
+		a.missing("boot_to_userspace_s", missing)
+	}
+	if rss.err != nil {
+		a.missing("rss_bytes", rss.err.Error())
+	} else {
+		beyond := rss.rss - min(rss.guest, rss.rss)
+		a.RSSBytes, a.GuestResidentBytes, a.RSSBeyondGuestBytes, a.RSSWhen = &rss.rss, &rss.guest, &beyond, rss.when
+	}
+	stats := make([]*kvm.Stats, len(m.cpus))
+	for i, c := range m.cpus {
+		stats[i] = c.Stats()
+		a.Kicks += m.ledger.VCPU(i).Kicks()
+	}
+	a.KVMStats = readStats(stats)
+	traced, lost, err := readTrace(trace, traceErr)
+	if err != nil {
+		a.missing("exits_by_hardware_reason", err.Error())
+	}
+	a.countExits(a.KVMStats, traced, lost, m.ledger)
+	return r
+}
+
+func readTrace(c *kvmtrace.Counter, err error) (kvmtrace.Exits, uint64, error) {
+	if err != nil {
+		return nil, 0, err
+	}
+	return c.Read()
+}
