@@ -63,9 +63,12 @@ bench: need-demo all
 	@$(GO) test -run xxx -bench . -benchmem ./internal/ledger ./vmm ./irqchip 2>/dev/null | grep -E '^(Benchmark|pkg)' || true
 	$(BIN)/compare -doorbell $(BIN)/doorbell -gokvm $(BIN)/gokvm
 
-.PHONY: need-demo need-test
-need-demo:
-	@.ci/need go:golang-go git:git qemu-system-x86_64:qemu-system-x86
+.PHONY: need-go need-demo need-test
+need-demo: need-go
+	@.ci/need qemu-system-x86_64:qemu-system-x86
+# Debian's own Go is too old: it cannot be installed from here.
+need-go:
+	@command -v $(GO) >/dev/null || { echo "doorbell needs Go 1.26.3 or newer in PATH: see https://go.dev/doc/install" >&2; exit 1; }
 need-test: need-demo
 	@.ci/need gcc:gcc /usr/include/linux/kvm.h:linux-libc-dev /usr/include/stdio.h:libc6-dev iasl:acpica-tools
 

@@ -116,7 +116,7 @@ func TestInterruptsAreTheGuests(t *testing.T) {
 // TestExitBudget is the promise that a boot with one vCPU takes at most 10,000 exits, 2,000 of them nested page faults.
 func TestExitBudget(t *testing.T) {
 	o, d := boot(t, "", "-c", "1")
-	o.want(t, 0, o.stdout, "1 CPUs online")
+	o.want(t, 0, o.stdout, "1 CPU online")
 	balance(t, d)
 	if n := *d.VM.ExitsTotal; n > 10000 {
 		t.Errorf("%d exits", n)

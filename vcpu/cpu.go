@@ -180,7 +180,7 @@ func (c *CPU) loop() Stop {
 			// Clear before reading: a request that comes in between sets the bit again and costs one more turn.
 			c.page.ClearExit()
 			if c.want.Load()&wantStop != 0 {
-				return Stop{VCPU: c.cfg.ID, Kind: Asked, Detail: "asked to stop"}
+				return Stop{VCPU: c.cfg.ID, Kind: Asked, Detail: "asked to stop" + c.where(nil)}
 			}
 		case unix.EAGAIN:
 			// An application processor between INIT and SIPI has nothing to run yet.

@@ -121,7 +121,7 @@ func (m *Machine) leave(e ending, stopped <-chan vcpu.Stop, left int) {
 	}
 	m.watch.stop()
 	for ; left < len(m.cpus); left++ {
-		<-stopped
+		m.cfg.Log("%v", <-stopped) // where a guest was that seemed to hang
 	}
 }
 

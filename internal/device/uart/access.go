@@ -2,8 +2,8 @@ package uart
 
 // readRegister serves one byte. Called with mu held.
 func (u *UART) readRegister(off uint64) uint8 {
-	polled := u.polled
-	u.polled = false
+	polls := u.polls
+	u.polls = 0
 	u.burst = 0
 	switch off {
 	case regRBR:
@@ -34,10 +34,9 @@ func (u *UART) readRegister(off uint64) uint8 {
 	case regMCR:
 		return u.mcr
 	case regLSR:
-		if polled {
+		if u.polls = min(polls+1, pollerReads); u.polls == pollerReads {
 			u.poll()
 		}
-		u.polled = true
 		v := uint8(lsrTHRE | lsrTEMT)
 		if u.rx.len() > 0 {
 			v |= lsrDR
@@ -60,7 +59,7 @@ func (u *UART) readRegister(off uint64) uint8 {
 
 // writeRegister serves one byte. Called with mu held.
 func (u *UART) writeRegister(off uint64, v uint8) {
-	u.polled = false
+	u.polls = 0
 	if off == regTHR && u.lcr&lcrDLAB == 0 {
 		u.transmit(v)
 		return

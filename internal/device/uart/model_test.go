@@ -19,8 +19,8 @@ type model struct {
 
 	overrun, thre bool
 	lines, deltas byte
-	load          int  // bytes in the FIFO load being written
-	lsrRead       bool // the last access read LSR
+	load          int // bytes in the FIFO load being written
+	lsrReads      int // reads of LSR since any other access, up to 64
 
 	pin   bool
 	edges int
@@ -58,7 +58,7 @@ func (m *model) causes() []byte {
 
 // settle lets the wire deliver and the line follow.
 func (m *model) settle() {
-	for m.mcr&0x10 == 0 && (m.mcr&2 != 0 || m.ier&1 != 0) && len(m.wire) > 0 && len(m.fifo) < m.depth() {
+	for m.mcr&0x10 == 0 && m.ier&1 != 0 && len(m.wire) > 0 && len(m.fifo) < m.depth() {
 		m.fifo = append(m.fifo, m.wire[0])
 		m.wire = m.wire[1:]
 	}
@@ -86,8 +86,8 @@ func (m *model) setLines() {
 
 func (m *model) read(off uint64) (v byte) {
 	defer m.settle()
-	second := m.lsrRead
-	m.lsrRead = false
+	reads := m.lsrReads + 1
+	m.lsrReads = 0
 	m.load = 0
 	dlab := m.lcr&0x80 != 0
 	switch {
@@ -120,8 +120,8 @@ func (m *model) read(off uint64) (v byte) {
 	case off == 4:
 		return m.mcr
 	case off == 5:
-		m.lsrRead = true
-		if second && m.mcr&0x10 == 0 && len(m.fifo) == 0 && len(m.wire) > 0 {
+		m.lsrReads = min(reads, 64)
+		if reads >= 64 && m.mcr&0x10 == 0 && len(m.fifo) == 0 && len(m.wire) > 0 {
 			m.fifo = append(m.fifo, m.wire[0])
 			m.wire = m.wire[1:]
 		}
@@ -146,7 +146,7 @@ func (m *model) read(off uint64) (v byte) {
 
 func (m *model) write(off uint64, v byte) {
 	defer m.settle()
-	m.lsrRead = false
+	m.lsrReads = 0
 	dlab := m.lcr&0x80 != 0
 	if off == 0 && !dlab {
 		if m.load%m.depth() == 0 {
@@ -228,6 +228,14 @@ func TestAgainstModel(t *testing.T) {
 				for _, v := range rapid.SliceOfN(rapid.Byte(), 1, 40).Draw(r, "bytes") {
 					m.write(regTHR, v)
 					u.Write(regTHR, []byte{v})
+				}
+			},
+			"poll": func(r *rapid.T) {
+				for range rapid.IntRange(1, 130).Draw(r, "reads") {
+					got, want := []byte{0}, m.read(regLSR)
+					if u.Read(regLSR, got); got[0] != want {
+						r.Fatalf("LSR reads %#02x, the model %#02x", got[0], want)
+					}
 				}
 			},
 			"input": func(r *rapid.T) {

@@ -111,10 +111,15 @@ func (u *UART) Input(p []byte) (int, error) {
 	}
 }
 
+// pollerReads is how many reads of LSR in a row, with no other access between
+// them, make a driver one that polls for input. A driver that waits for its
+// transmitter reads LSR once or twice and then writes.
+const pollerReads = 64
+
 // receive moves bytes from the wire to the FIFO while the far end may send.
 // In loopback the receiver is cut off from the wire.
 func (u *UART) receive() {
-	if u.mcr&mcrLOOP != 0 || u.mcr&mcrRTS == 0 && u.ier&ierERBFI == 0 {
+	if u.mcr&mcrLOOP != 0 || u.ier&ierERBFI == 0 {
 		return
 	}
 	for u.in.n > 0 && !u.rx.full() {

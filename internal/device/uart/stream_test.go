@@ -212,6 +212,8 @@ func TestInputForPollingDriver(t *testing.T) {
 
 func TestLoopbackHoldsInput(t *testing.T) {
 	p := newPort(t)
+	p.set(regFCR, fcrEnable)
+	p.set(regIER, ierERBFI)
 	p.set(regMCR, mcrRTS|mcrLOOP)
 	p.input("in")
 	p.want(regLSR, 0x60)
