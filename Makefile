@@ -48,7 +48,9 @@ unit:
 
 .PHONY: lab-tests
 lab-tests: all
-	$(GO) test -count=1 ./internal/lab/...
+	@$(BIN)/doorbell lab -- doorbell probe >/dev/null
+	@k=$$(ls -d "$${XDG_CACHE_HOME:-$$HOME/.cache}"/doorbell/kernels/*/ | tail -1); \
+	DOORBELL_LAB_KERNEL=$$k/vmlinux DOORBELL_LAB_MODULES=$$k/modules $(GO) test -count=1 -timeout 10m ./internal/lab/...
 	$(GO) test -count=1 -p 1 -timeout 30m -tags lab -exec '$(LAB)' $(LAB_TESTS)
 
 # On a machine whose KVM runs Linux: the same tests without the lab.

@@ -15,7 +15,8 @@
 //     driver that sends a message of 16 bytes is interrupted once, as on hardware.
 //   - A receiver that nobody listens to would overrun, and a driver that opens
 //     the port resets the FIFOs and reads RBR to clear them. Here the far end
-//     waits: it sends while the receive interrupt (IER.ERBFI) is on, so that
+//     waits: it sends while the receive interrupt is on (IER.ERBFI) and can reach
+//     the processor (MCR.OUT2; drivers that probe write IER without it), so that
 //     what is typed or piped in before then is not lost. To a driver that polls,
 //     64 reads of LSR in a row fetch one byte.
 //

@@ -58,7 +58,7 @@ func (m *model) causes() []byte {
 
 // settle lets the wire deliver and the line follow.
 func (m *model) settle() {
-	for m.mcr&0x10 == 0 && m.ier&1 != 0 && len(m.wire) > 0 && len(m.fifo) < m.depth() {
+	for m.mcr&0x10 == 0 && m.mcr&8 != 0 && m.ier&1 != 0 && len(m.wire) > 0 && len(m.fifo) < m.depth() {
 		m.fifo = append(m.fifo, m.wire[0])
 		m.wire = m.wire[1:]
 	}

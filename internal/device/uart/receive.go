@@ -119,7 +119,7 @@ const pollerReads = 64
 // receive moves bytes from the wire to the FIFO while the far end may send.
 // In loopback the receiver is cut off from the wire.
 func (u *UART) receive() {
-	if u.mcr&mcrLOOP != 0 || u.ier&ierERBFI == 0 {
+	if u.mcr&mcrLOOP != 0 || u.mcr&mcrOUT2 == 0 || u.ier&ierERBFI == 0 {
 		return
 	}
 	for u.in.n > 0 && !u.rx.full() {
