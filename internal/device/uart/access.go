@@ -98,8 +98,11 @@ func (u *UART) writeRegister(off uint64, v uint8) {
 // writeFCR programs the FIFOs. Changing the enable bit clears both; the other
 // bits count only when it is written as 1. The transmit FIFO is always empty.
 func (u *UART) writeFCR(v uint8) {
-	if (v^u.fcr)&fcrEnable != 0 || v&(fcrEnable|fcrResetRx) == fcrEnable|fcrResetRx {
+	switch {
+	case v&(fcrEnable|fcrResetRx) == fcrEnable|fcrResetRx:
 		u.rx.reset()
+	case (v^u.fcr)&fcrEnable != 0:
+		u.returnInput()
 	}
 	u.fcr = 0
 	if v&fcrEnable != 0 {

@@ -2,6 +2,7 @@ package uart
 
 import (
 	"bytes"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -180,6 +181,9 @@ func (m *model) write(off uint64, v byte) {
 		}
 		m.ier = v & 0xf
 	case off == 2:
+		if v&1 != m.fcr&1 && v&3 != 3 && m.mcr&0x10 == 0 {
+			m.wire = append(slices.Clone(m.fifo), m.wire...)
+		}
 		if v&1 != m.fcr&1 || v&3 == 3 {
 			m.fifo = nil
 		}
@@ -240,7 +244,7 @@ func TestAgainstModel(t *testing.T) {
 			},
 			"input": func(r *rapid.T) {
 				p := rapid.SliceOfN(rapid.Byte(), 0, 40).Draw(r, "bytes")
-				p = p[:min(len(p), backlogSize-len(m.wire))]
+				p = p[:max(min(len(p), backlogSize-len(m.wire)), 0)]
 				if n, err := u.Input(p); n != len(p) || err != nil {
 					r.Fatalf("Input: %d of %d, %v", n, len(p), err)
 				}

@@ -190,9 +190,9 @@ func TestInputWaitsForReceiver(t *testing.T) {
 			p.get(off)
 		}
 	}
-	p.set(regFCR, fcrEnable)
 	p.set(regMCR, mcrOUT2)
 	p.set(regIER, ierERBFI)
+	p.set(regFCR, fcrEnable) // as Linux does, after the interrupt
 	for _, c := range []byte("early") {
 		p.want(regRBR, c)
 	}
