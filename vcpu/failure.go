@@ -115,7 +115,7 @@ func (c *CPU) fetch(linear uint64) []byte {
 // Disassemble is an instruction in Intel syntax with its bytes: "out dx, al (ee)". mode is 16, 32 or 64.
 func Disassemble(code []byte, mode int, rip uint64) string {
 	i, err := x86asm.Decode(code, mode)
-	if err != nil {
+	if err != nil || i.Op == 0 { // prefixes alone decode to no operation
 		return fmt.Sprintf("undecodable bytes % x", code)
 	}
 	return fmt.Sprintf("%s (% x)", x86asm.IntelSyntax(i, rip, nil), code[:i.Len])
