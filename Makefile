@@ -10,7 +10,7 @@ BIN  := bin
 HERE := $(CURDIR)
 
 # Packages with tests that need KVM (build tag lab); they run inside the emulated host.
-LAB_TESTS := ./internal/kvm ./internal/kvmtrace ./vcpu ./tests
+LAB_TESTS := ./internal/kvm ./irqchip ./vcpu ./tests
 LAB       := $(HERE)/$(BIN)/doorbell lab --
 
 .PHONY: all
