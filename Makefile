@@ -1,14 +1,85 @@
-# doorbell: `make demo` shows it, `make test` tests it; both install what is missing.
+# make demo    boot Debian's Linux and see its interrupts and exits
+# make test    everything that is checked, on any machine
+# make bench   doorbell beside QEMU and gokvm, in one run
+#
+# Each installs what is missing: as root by itself, otherwise it says which packages.
 
 export CGO_ENABLED := 0
-GO      ?= go
-BIN     := bin
+GO   ?= go
+BIN  := bin
+HERE := $(CURDIR)
+
+# Packages with tests that need KVM (build tag lab); they run inside the emulated host.
+LAB_TESTS := ./internal/kvm ./irqchip ./vcpu ./tests
+LAB       := $(HERE)/$(BIN)/doorbell lab --
 
 .PHONY: all
 all: $(BIN)/doorbell $(BIN)/agent
 
+# The Go tool knows best what has changed.
 .PHONY: $(BIN)/doorbell $(BIN)/agent
 $(BIN)/doorbell:
-	$(GO) build -trimpath -o $@ ./cmd/doorbell
+	@$(GO) build -trimpath -o $@ ./cmd/doorbell
 $(BIN)/agent:
-	$(GO) build -trimpath -ldflags='-s -w' -o $@ ./cmd/agent
+	@$(GO) build -trimpath -ldflags='-s -w' -o $@ ./cmd/agent
+
+.PHONY: demo
+demo: need-demo all
+	$(BIN)/doorbell boot -c 2 -m 512M
+
+.PHONY: test
+test: need-test all check unit lab-tests
+	@echo "all tests passed"
+
+.PHONY: check
+check:
+	@echo "check: format, vet, staticcheck, generated files, unsafe"
+	@bad=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$bad" ] || { echo "not formatted:" $$bad; exit 1; }
+	@$(GO) mod verify >/dev/null
+	@$(GO) vet ./...
+	@$(GO) vet -tags lab ./...
+	@$(GO) tool staticcheck -tags lab ./...
+	@$(GO) run ./internal/kvm/gen -dir internal/kvm -check
+	@.ci/unsafe
+
+.PHONY: unit
+unit:
+	CGO_ENABLED=1 $(GO) test -race -short ./...
+
+.PHONY: lab-tests
+lab-tests: all
+	@$(BIN)/doorbell lab -- doorbell probe >/dev/null
+	@k=$$(ls -d "$${XDG_CACHE_HOME:-$$HOME/.cache}"/doorbell/kernels/*/ | tail -1); \
+	DOORBELL_LAB_KERNEL=$$k/vmlinux DOORBELL_LAB_MODULES=$$k/modules $(GO) test -count=1 -timeout 10m ./internal/lab/...
+	$(GO) test -count=1 -p 1 -timeout 30m -tags lab -exec '$(LAB)' $(LAB_TESTS)
+
+# On a machine whose KVM runs Linux: the same tests without the lab.
+.PHONY: test-here
+test-here: all
+	PATH="$(HERE)/$(BIN):$$PATH" $(GO) test -count=1 -p 1 -tags lab $(LAB_TESTS)
+
+.PHONY: bench
+bench: need-demo all
+	@$(GO) build -o $(BIN)/gokvm github.com/bobuhiro11/gokvm
+	@$(GO) build -trimpath -o $(BIN)/compare ./tests/compare
+	@$(GO) test -run xxx -bench . -benchmem ./internal/ledger ./vmm ./irqchip 2>/dev/null | grep -E '^(Benchmark|pkg)' || true
+	$(BIN)/compare -doorbell $(BIN)/doorbell -gokvm $(BIN)/gokvm
+
+.PHONY: need-go need-demo need-test
+need-demo: need-go
+	@.ci/need qemu-system-x86_64:qemu-system-x86
+# Debian's own Go is too old: it cannot be installed from here.
+need-go:
+	@command -v $(GO) >/dev/null || { echo "doorbell needs Go 1.26.3 or newer in PATH: see https://go.dev/doc/install" >&2; exit 1; }
+need-test: need-demo
+	@.ci/need gcc:gcc /usr/include/linux/kvm.h:linux-libc-dev /usr/include/stdio.h:libc6-dev iasl:acpica-tools
+
+.PHONY: fuzz
+FUZZTIME ?= 30s
+fuzz:
+	@for p in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$p | grep ^Fuzz); do \
+		echo "$$p $$f"; $(GO) test -run xxx -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x $$p || exit 1; done; done
+
+.PHONY: clean
+clean:
+	rm -rf $(BIN)

@@ -15,6 +15,7 @@ import "doorbell/guest/bootparam"
 //	0x0009_fc00  EBDA, reserved                    ─┐ never given
 //	0x000a_0000  video memory, not RAM              │ out as RAM
 //	0x000e_0000  ACPI tables, reserved             ─┘
+//	0x000f_fff0  reset vector: what stands for a BIOS
 //	0x0010_0000  RAM for the kernel ...
 //	             kernel at the address it was linked for, usually 16 MiB
 //	             ...
@@ -39,6 +40,9 @@ const (
 	// acpi_rsdp_addr searches it for the RSDP.
 	ACPIStart = bootparam.BIOSStart
 	ACPIEnd   = bootparam.BIOSEnd
+
+	// resetVector is where a BIOS is entered at F000:FFF0.
+	resetVector = 0xffff0
 
 	// kernelStart is the lowest address at which a kernel may lie, and
 	// identityEnd the end of what the page tables map.

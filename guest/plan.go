@@ -133,6 +133,7 @@ func (p *Plan) write(c Config, zeroPage []byte) error {
 		{gdtStart, gdtBytes(), "GDT"},
 		{zeroPageStart, zeroPage, "zero page"},
 		{cmdlineStart, append([]byte(c.Cmdline), 0), "command line"},
+		{resetVector, resetCode, "reset vector"},
 	}
 	for _, part := range parts {
 		if err := p.place(c.Memory, part.gpa, part.data, part.name); err != nil {

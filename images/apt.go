@@ -127,14 +127,17 @@ func parseStanza(text []byte) stanza {
 }
 
 // lastComplaint returns apt's last error, or else its last warning, from what
-// it wrote to stderr; "" when there is none.
+// it wrote to stderr; "" when there is none. The summary that ends an update
+// says less than the line before it.
 func lastComplaint(stderr string) string {
 	var warning, failure string
 	for line := range strings.Lines(stderr) {
-		line = strings.TrimSpace(line)
-		if text, ok := strings.CutPrefix(line, "E: "); ok {
+		kind, text, ok := strings.Cut(strings.TrimSpace(line), ": ")
+		switch {
+		case !ok || strings.HasPrefix(text, "Some index files failed"):
+		case kind == "E":
 			failure = text
-		} else if text, ok := strings.CutPrefix(line, "W: "); ok && !strings.HasPrefix(text, "Some index files") {
+		case kind == "W":
 			warning = text
 		}
 	}

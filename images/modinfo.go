@@ -28,7 +28,7 @@ type modinfo struct {
 func readModinfo(r io.ReaderAt) (modinfo, error) {
 	f, err := elf.NewFile(r)
 	if err != nil {
-		return modinfo{}, err
+		return modinfo{}, fmt.Errorf("not a kernel module: %w", err)
 	}
 	section := f.Section(".modinfo")
 	if section == nil {

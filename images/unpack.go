@@ -64,7 +64,7 @@ func unpackPackage(ctx context.Context, pkg string, progress io.Writer) error {
 		if ctx.Err() != nil || errors.As(err, &pathError) {
 			return fmt.Errorf("unpack %s: %w", name, err)
 		}
-		return fmt.Errorf("unpack: %w: remove %s to download it again", err, pkg)
+		return fmt.Errorf("unpack %s: %w: remove %s to download it again", name, err, pkg)
 	}
 	return os.Rename(dir, filepath.Join(kernels, name+recipe()))
 }

@@ -49,9 +49,11 @@ type CPU struct {
 	book  *ledger.VCPU
 	stats *kvm.Stats
 
-	tid     int           // of the locked thread
-	want    atomic.Uint32 // what is asked of it; written by anyone, read by the thread after an interrupted run
-	running atomic.Bool   // between entering the loop and leaving it
+	tid  int           // of the locked thread
+	want atomic.Uint32 // what is asked of it; written by anyone, read by the thread after an interrupted run
+
+	kicks  sync.Mutex // held while the vCPU is kicked, so that it is not released meanwhile; the loop never takes it
+	closed bool       // guarded by kicks: there is nothing left to kick
 
 	start chan struct{} // closed by Run
 	stop  chan Stop     // receives one Stop when the loop ends
@@ -94,10 +96,7 @@ func (c *CPU) thread(ready chan<- error) {
 	ready <- nil
 	select {
 	case <-c.start:
-		c.running.Store(true)
-		s := c.loop()
-		c.running.Store(false)
-		c.stop <- s
+		c.stop <- c.loop()
 		<-c.done
 	case <-c.done:
 	}
@@ -138,8 +137,8 @@ func (c *CPU) TID() int { return c.tid }
 // Stats are KVM's own counters of this vCPU, or nil where the kernel has none.
 func (c *CPU) Stats() *kvm.Stats { return c.stats }
 
-// Stop asks the vCPU to leave the guest and its loop; it returns at once. Any thread may call it, a device on the vCPU's own
-// thread too.
+// Stop asks the vCPU to leave the guest and its loop; it returns at once. Any thread may call it at any time, a device on the
+// vCPU's own thread too; after Close it does nothing.
 func (c *CPU) Stop() {
 	c.want.Or(wantStop)
 	c.kick()
@@ -147,13 +146,20 @@ func (c *CPU) Stop() {
 
 // kick ends the current or the next KVM_RUN. The bit covers a thread that is about to enter, the signal one that is inside.
 func (c *CPU) kick() {
+	c.kicks.Lock()
+	defer c.kicks.Unlock()
+	if c.closed {
+		return
+	}
 	c.page.RequestExit()
-	// ESRCH: the thread has ended, and with it the loop.
 	_ = unix.Tgkill(os.Getpid(), c.tid, kickSignal)
 }
 
 // Close releases the vCPU after its loop has ended, or before it began, and waits for the thread.
 func (c *CPU) Close() {
+	c.kicks.Lock()
+	c.closed = true
+	c.kicks.Unlock()
 	close(c.done)
 	<-c.gone
 }
@@ -180,7 +186,7 @@ func (c *CPU) loop() Stop {
 			// Clear before reading: a request that comes in between sets the bit again and costs one more turn.
 			c.page.ClearExit()
 			if c.want.Load()&wantStop != 0 {
-				return Stop{VCPU: c.cfg.ID, Kind: Asked, Detail: "asked to stop"}
+				return Stop{VCPU: c.cfg.ID, Kind: Asked, Detail: "asked to stop" + c.where(nil)}
 			}
 		case unix.EAGAIN:
 			// An application processor between INIT and SIPI has nothing to run yet.

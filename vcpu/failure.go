@@ -14,7 +14,7 @@ func (c *CPU) failed(reason uint32) Stop {
 	switch reason {
 	case kvm.ExitShutdown:
 		s.Kind = TripleFault
-		s.Detail = "triple fault" + c.where(nil)
+		s.Detail = "triple fault" + c.whereBeforeReset()
 	case kvm.ExitFailEntry:
 		s.Kind = EntryFailed
 		s.Detail = fmt.Sprintf("the processor refused to enter the guest, hardware reason %#x%s", c.page.EntryFailure(), c.where(nil))
@@ -46,6 +46,21 @@ func (c *CPU) failed(reason uint32) Stop {
 		s.Detail = fmt.Sprintf("unexpected exit %s%s", kvm.ExitName(reason), c.where(nil))
 	}
 	return s
+}
+
+// whereBeforeReset is where, unless the vCPU's state is that of a reset: after SVM's shutdown intercept the VMCB is undefined
+// (AMD APM volume 2, 15.14.3), so that KVM resets the vCPU before it tells us.
+func (c *CPU) whereBeforeReset() string {
+	const resetRIP, resetCS = 0xfff0, 0xf000
+	regs, err := c.kvm.Regs()
+	if err != nil {
+		return ""
+	}
+	sregs, err := c.kvm.Sregs()
+	if err == nil && regs.RIP == resetRIP && sregs.CS.Selector == resetCS {
+		return " (an AMD processor does not keep where)"
+	}
+	return c.where(nil)
 }
 
 // where is " at RIP ...: instruction (bytes)" for the guest's present position, or empty if its registers cannot be read.
@@ -100,7 +115,7 @@ func (c *CPU) fetch(linear uint64) []byte {
 // Disassemble is an instruction in Intel syntax with its bytes: "out dx, al (ee)". mode is 16, 32 or 64.
 func Disassemble(code []byte, mode int, rip uint64) string {
 	i, err := x86asm.Decode(code, mode)
-	if err != nil {
+	if err != nil || i.Op == 0 { // prefixes alone decode to no operation
 		return fmt.Sprintf("undecodable bytes % x", code)
 	}
 	return fmt.Sprintf("%s (% x)", x86asm.IntelSyntax(i, rip, nil), code[:i.Len])

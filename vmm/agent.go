@@ -29,7 +29,7 @@ const maxAgentPhases = 64
 type agentChannel struct {
 	shared *memory.Memory
 	port   *mailbox.Port
-	bell   *os.File // the eventfd, non-blocking: the runtime's poller waits for it
+	bell   *os.File      // the eventfd, non-blocking: the runtime's poller waits for it
 	served chan struct{} // closed when the listener has ended; nil before it started
 
 	mu          sync.Mutex

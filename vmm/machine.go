@@ -40,7 +40,8 @@ type Machine struct {
 	watch  *panicWatch
 	agent  *agentChannel
 
-	ended chan ending // capacity one: the first reason to end wins
+	ended  chan ending // capacity one: the first reason to end wins
+	closed bool
 
 	phaseMu sync.Mutex // guards phases, which devices and the agent's goroutine add to
 	phases  []Phase
@@ -213,8 +214,12 @@ func (m *Machine) phase(name string) {
 // Plan is where everything lies in guest memory, for people.
 func (m *Machine) Plan() *guest.Plan { return m.plan }
 
-// Close releases everything. It is for after Run, or instead of it.
+// Close releases everything. It is for after Run, or instead of it; a second call does nothing.
 func (m *Machine) Close() error {
+	if m.closed {
+		return nil
+	}
+	m.closed = true
 	var errs []error
 	for _, c := range m.cpus {
 		c.Close()

@@ -32,10 +32,14 @@ type ending struct {
 	reason string
 }
 
-// end asks for the run's end. Any thread may call it, a device on a vCPU's own too; the first reason wins.
+// end asks for the run's end. Any thread may call it, a device on a vCPU's own too; the first reason wins. The vCPUs stop at
+// once: what a guest does while it waits for its power-off to happen belongs to nobody's account.
 func (m *Machine) end(e End, format string, args ...any) {
 	select {
 	case m.ended <- ending{e, fmt.Sprintf(format, args...)}:
+		for _, c := range m.cpus {
+			c.Stop()
+		}
 	default:
 	}
 }
@@ -80,13 +84,17 @@ func (m *Machine) Run(ctx context.Context) (*Result, error) {
 	case e = <-m.ended:
 	case s := <-stopped:
 		left++
-		e = fromStop(s)
+		select {
+		case e = <-m.ended: // the vCPU left because of it
+		default:
+			e = fromStop(s)
+		}
 	case <-ctx.Done():
 		e = ending{Stopped, fmt.Sprintf("stopped by %v", context.Cause(ctx))}
 	}
 	m.phase(string(e.end))
-	rss := m.residency("end")
 	m.leave(e, stopped, left)
+	rss := m.residency("end")
 	if line, ok := m.watch.panicked(); ok && e.end != Stopped {
 		e = ending{Crashed, "the guest's kernel panicked: " + line}
 	}
@@ -121,7 +129,7 @@ func (m *Machine) leave(e ending, stopped <-chan vcpu.Stop, left int) {
 	}
 	m.watch.stop()
 	for ; left < len(m.cpus); left++ {
-		<-stopped
+		m.cfg.Log("%v", <-stopped) // where a guest was that seemed to hang
 	}
 }
 

@@ -94,6 +94,8 @@ func runGuest(cmd *cobra.Command, g *guestFlags, targets []*report.Target, r gue
 	}
 	ctx, cancel := stopOnSignal(cmd.Context())
 	defer cancel(nil)
+	// A reader of the console that goes away must not take the guest and its report with it: writes fail instead.
+	signal.Ignore(syscall.SIGPIPE)
 	cfg, err := g.config(ctx)
 	if err != nil {
 		return err

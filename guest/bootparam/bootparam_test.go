@@ -3,6 +3,8 @@ package bootparam
 import (
 	"bytes"
 	"encoding/binary"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -67,8 +69,9 @@ func head(version uint16, end byte, fields map[int]uint32) []byte {
 	binary.LittleEndian.PutUint16(b[offBootFlag:], bootFlag)
 	copy(b[offHeader:], signature)
 	binary.LittleEndian.PutUint16(b[offVersion:], version)
-	for off, v := range fields {
-		binary.LittleEndian.PutUint32(b[off:], v)
+	// In order: four bytes at a field of two reach into the next one.
+	for _, off := range slices.Sorted(maps.Keys(fields)) {
+		binary.LittleEndian.PutUint32(b[off:], fields[off])
 	}
 	b[offJump+1] = end
 	return b

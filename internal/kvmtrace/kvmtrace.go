@@ -16,6 +16,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"doorbell/internal/kvm"
 
@@ -67,7 +68,7 @@ type Exits map[int]map[string]uint64
 // maxTIDs bounds the histogram's filter, which the kernel takes as one line of at most a page.
 const maxTIDs = 128
 
-// Start begins to count the exits of the threads tids, which run vCPUs of one machine.
+// Start begins to count the exits of the threads tids, which run vCPUs of one machine; without any, of all machines.
 func Start(vendor kvm.Vendor, tids []int) (*Counter, error) {
 	root, err := Find()
 	if err != nil {
@@ -77,7 +78,7 @@ func Start(vendor kvm.Vendor, tids []int) (*Counter, error) {
 		return nil, &kvm.NotSupportedError{Feature: feature, Reason: fmt.Sprintf("its filter takes at most %d vCPUs", maxTIDs)}
 	}
 	removeStale(root)
-	dir := filepath.Join(root, "instances", fmt.Sprintf("doorbell-%d-%d", os.Getpid(), tids[0]))
+	dir := filepath.Join(root, "instances", fmt.Sprintf("doorbell-%d-%d", os.Getpid(), serial.Add(1)))
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("trace instance: %w", err)
 	}
@@ -97,13 +98,20 @@ func Start(vendor kvm.Vendor, tids []int) (*Counter, error) {
 	return c, nil
 }
 
+// serial tells one process's instances apart.
+var serial atomic.Int64
+
 // trigger is the histogram's definition.
 func trigger(tids []int) string {
+	const hist = "hist:keys=vcpu_id,exit_reason:size=4096"
+	if len(tids) == 0 {
+		return hist
+	}
 	conditions := make([]string, len(tids))
 	for i, t := range tids {
 		conditions[i] = fmt.Sprintf("common_pid==%d", t)
 	}
-	return "hist:keys=vcpu_id,exit_reason:size=4096 if " + strings.Join(conditions, "||")
+	return hist + " if " + strings.Join(conditions, "||")
 }
 
 func (c *Counter) event(file string) string {

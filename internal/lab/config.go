@@ -37,8 +37,7 @@ type Config struct {
 	// the lab is for are irqbypass, kvm and kvm-amd.
 	Modules []Module
 	// Init is the binary that becomes L1's /init and /usr/bin/doorbell: one
-	// that calls Init when IsInit. Default: this process's executable. It
-	// must be statically linked.
+	// that calls Init when IsInit. Default: this process's executable.
 	Init string
 
 	// Command is a name and its arguments. The name "doorbell" means Init.

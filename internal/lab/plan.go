@@ -33,10 +33,10 @@ type plan struct {
 // newPlan looks at this machine's files and changes none.
 func newPlan(cfg Config) (*plan, error) {
 	p := &plan{tree: newTree(), dir: cfg.Dir}
-	if err := p.addBase(cfg); err != nil {
+	resolver := &closure.Resolver{Path: searchPath(cfg.Env), LibraryPath: variable(cfg.Env, "LD_LIBRARY_PATH")}
+	if err := p.addBase(cfg, resolver); err != nil {
 		return nil, err
 	}
-	resolver := &closure.Resolver{Path: searchPath(cfg.Env), LibraryPath: variable(cfg.Env, "LD_LIBRARY_PATH")}
 	if err := p.addCommand(cfg, resolver); err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func newPlan(cfg Config) (*plan, error) {
 
 // addBase puts in what every run has: the init binary, the modules and the
 // few files that programs expect on any system.
-func (p *plan) addBase(cfg Config) error {
+func (p *plan) addBase(cfg Config, resolver *closure.Resolver) error {
 	for _, dir := range []string{"/dev", "/proc", "/sys", "/run", "/root", "/etc", "/usr", "/usr/bin", "/var"} {
 		p.tree.nodes[dir] = node{mode: fs.ModeDir | 0o755}
 	}
@@ -80,11 +80,23 @@ func (p *plan) addBase(cfg Config) error {
 	p.tree.content("/etc/group", 0o644, []byte("root:x:0:\n"))
 	p.tree.content("/etc/hosts", 0o644, []byte("127.0.0.1 localhost lab\n::1 localhost\n"))
 
-	info, err := os.Stat(cfg.Init)
+	init, err := filepath.Abs(cfg.Init)
 	if err != nil {
 		return fmt.Errorf("lab: init: %w", err)
 	}
-	p.tree.file(selfPath, cfg.Init, info)
+	info, err := os.Stat(init)
+	if err != nil {
+		return fmt.Errorf("lab: init: %w", err)
+	}
+	// A release is linked statically; a test under the race detector is not.
+	files, err := resolver.Files(init)
+	if err != nil {
+		return fmt.Errorf("lab: init: %w", err)
+	}
+	if err := p.addLibraries(files[1:]); err != nil {
+		return fmt.Errorf("lab: init: %w", err)
+	}
+	p.tree.file(selfPath, init, info)
 	p.tree.nodes[selfPath] = withMode(p.tree.nodes[selfPath], 0o755)
 	p.tree.nodes["/init"] = node{mode: fs.ModeSymlink, target: strings.TrimPrefix(selfPath, "/")}
 
@@ -140,22 +152,34 @@ func (p *plan) addProgram(name, dir string, resolver *closure.Resolver) (string,
 	if err != nil {
 		return "", fmt.Errorf("lab: command %s: %w", name, err)
 	}
-	if len(files) > 1 {
-		// Without the cache the linker would look into its default folders
-		// only. It checks what the cache says against the files.
-		if _, err := os.Stat(linkerCache); err == nil {
-			files = append(files, linkerCache)
-		}
+	if _, err := p.tree.mirror(path); err != nil {
+		return "", fmt.Errorf("lab: command %s: %w", name, err)
 	}
-	for _, file := range files {
-		if _, err := p.tree.mirror(file); err != nil {
-			return "", fmt.Errorf("lab: command %s: %w", name, err)
-		}
+	if err := p.addLibraries(files[1:]); err != nil {
+		return "", fmt.Errorf("lab: command %s: %w", name, err)
 	}
 	return path, nil
 }
 
 const linkerCache = "/etc/ld.so.cache"
+
+// addLibraries puts in what a program needs beside itself.
+func (p *plan) addLibraries(files []string) error {
+	if len(files) == 0 {
+		return nil
+	}
+	// Without the cache the linker would look into its default folders only.
+	// It checks what the cache says against the files.
+	if _, err := os.Stat(linkerCache); err == nil {
+		files = append(files, linkerCache)
+	}
+	for _, file := range files {
+		if _, err := p.tree.mirror(file); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // addFolders puts in the working folder, its testdata, and what the arguments
 // name, and decides what may come back.

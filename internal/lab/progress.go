@@ -27,13 +27,14 @@ type progress struct {
 
 const (
 	lineGap = 2 * time.Second
+	// patience is how long nothing is said where lines stay: most starts are
+	// over by then, and one line says it all.
+	patience = 4 * time.Second
 	// repeat is how often waiting is mentioned where lines stay.
 	repeat = 10 * time.Second
 )
 
-// newProgress starts to tell. Elsewhere than on a terminal nothing is said
-// during the first lineGap, since most starts are over by then and one line
-// says it all.
+// newProgress starts to tell.
 func newProgress(w io.Writer, text string, start time.Time) *progress {
 	p := &progress{w: w, text: text, start: start, now: time.Now, done: make(chan struct{})}
 	if w == nil {
@@ -68,7 +69,7 @@ func (p *progress) tick() {
 	switch {
 	case p.terminal:
 		p.say("\r%s... %.0f s", p.text, elapsed.Seconds())
-	case p.last.IsZero() && elapsed >= lineGap:
+	case p.last.IsZero() && elapsed >= patience:
 		p.say("%s...\n", p.text)
 	case !p.last.IsZero() && p.now().Sub(p.last) >= repeat:
 		p.say("lab: still starting, %.0f s\n", elapsed.Seconds())

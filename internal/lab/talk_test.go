@@ -78,11 +78,11 @@ func TestProgress(t *testing.T) {
 		failed   bool
 		want     string
 	}{
-		{"at once", false, []float64{0, 0.5, 1, 1.5}, 1.9, false, "lab: starting... up in 1.9 s\n"},
-		{"soon after the first line", false, []float64{0, 2}, 3, false, "lab: starting...\n"},
-		{"later", false, []float64{0, 2, 2.5, 4}, 4.1, false, "lab: starting...\nlab: up in 4.1 s\n"},
-		{"much later", false, []float64{2, 4, 11, 12, 13, 22}, 30, false, "lab: starting...\nlab: still starting, 12 s\nlab: still starting, 22 s\nlab: up in 30.0 s\n"},
-		{"failed", false, []float64{0, 2}, 3, true, "lab: starting...\n"},
+		{"at once", false, []float64{0, 1, 2, 3}, 3.9, false, "lab: starting... up in 3.9 s\n"},
+		{"soon after the first line", false, []float64{0, 4}, 5, false, "lab: starting...\n"},
+		{"later", false, []float64{0, 4, 4.5, 6}, 6.1, false, "lab: starting...\nlab: up in 6.1 s\n"},
+		{"much later", false, []float64{2, 4, 13, 14, 15, 24}, 30, false, "lab: starting...\nlab: still starting, 14 s\nlab: still starting, 24 s\nlab: up in 30.0 s\n"},
+		{"failed", false, []float64{0, 4}, 5, true, "lab: starting...\n"},
 		{"on a terminal", true, []float64{0, 1}, 1.9, false, "\rlab: starting... 0 s\rlab: starting... 1 s\rlab: starting... up in 1.9 s\n"},
 		{"failed on a terminal", true, []float64{0}, 1, true, "\rlab: starting... 0 s\n"},
 	} {

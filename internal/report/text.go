@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"text/tabwriter"
+	"unicode"
 
 	"doorbell/internal/ledger"
 	"doorbell/vmm"
@@ -67,7 +68,7 @@ func (g *Guest) text(w io.Writer) {
 	if g.CPUsOnline == nil {
 		return
 	}
-	heading(w, "Where its interrupts came from (the guest's /proc/interrupts, Linux %s, %d CPUs online)", g.Kernel, *g.CPUsOnline)
+	heading(w, "Where its interrupts came from (the guest's /proc/interrupts, Linux %s, %d CPUs online)", printable(g.Kernel), *g.CPUsOnline)
 	t := columns(w)
 	fmt.Fprint(t, "IRQ\t")
 	for _, c := range g.CPUs {
@@ -78,8 +79,8 @@ func (g *Guest) text(w io.Writer) {
 		if r.Total == 0 {
 			continue
 		}
-		fmt.Fprintf(t, "%s\t", r.IRQ)
-		for _, n := range r.PerCPU {
+		fmt.Fprintf(t, "%s\t", printable(r.IRQ))
+		for _, n := range r.PerCPU[:min(len(r.PerCPU), len(g.CPUs))] {
 			fmt.Fprintf(t, "%d\t", n)
 		}
 		for range len(g.CPUs) - len(r.PerCPU) {
@@ -89,9 +90,19 @@ func (g *Guest) text(w io.Writer) {
 		if r.Chip != "" {
 			source = strings.TrimSpace(r.Chip + " " + r.HWIRQ + dash(r.Trigger) + "  " + r.Name)
 		}
-		fmt.Fprintf(t, "  %s\n", source)
+		fmt.Fprintf(t, "  %s\n", printable(source))
 	}
 	t.Flush()
+}
+
+// printable keeps what a guest calls its interrupts from moving the cursor or the columns.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s)
 }
 
 func dash(s string) string {

@@ -1,5 +1,8 @@
 // Package tinyguest makes machines that run a few bytes of 64-bit code: for probing what a KVM backend can do, and for tests
 // of exits. There is no kernel, no interrupt descriptor table and no stack to speak of.
+//
+// The guests have KVM's irqchip although they take no interrupt: a vCPU without one flips a static key in KVM, and the patching
+// of running code is what an emulated host is worst at (QEMU 7.2 may run stale code on its other processor and hang).
 package tinyguest
 
 import (
@@ -30,13 +33,8 @@ type Guest struct {
 	Ledger *ledger.Ledger
 }
 
-// Options change what a guest has beyond its code.
-type Options struct {
-	IRQChip bool // the in-kernel irqchip: without it HLT is an exit
-}
-
-// New makes a guest that will run code, and whose exits bus answers.
-func New(sys *kvm.System, code []byte, bus vcpu.Bus, o Options) (_ *Guest, err error) {
+// New makes a guest that will run code, and whose exits bus answers, except that a write to EndPort stops it.
+func New(sys *kvm.System, code []byte, bus vcpu.Bus) (_ *Guest, err error) {
 	g := &Guest{Ledger: ledger.New(1)}
 	defer func() {
 		if err != nil {
@@ -46,10 +44,8 @@ func New(sys *kvm.System, code []byte, bus vcpu.Bus, o Options) (_ *Guest, err e
 	if g.VM, err = sys.CreateVM(); err != nil {
 		return nil, err
 	}
-	if o.IRQChip {
-		if err := g.VM.CreateIRQChip(); err != nil {
-			return nil, err
-		}
+	if err := g.VM.CreateIRQChip(); err != nil {
+		return nil, err
 	}
 	if g.Memory, err = memory.New(memorySize); err != nil {
 		return nil, err
@@ -66,10 +62,28 @@ func New(sys *kvm.System, code []byte, bus vcpu.Bus, o Options) (_ *Guest, err e
 	}
 	entry := guest.NewEntry(Code)
 	entry.CR3, entry.RSP = pml4, stackTop
-	g.CPU, err = vcpu.New(vcpu.Config{VM: g.VM, Bus: bus, Ledger: g.Ledger, Memory: g.Memory, Setup: func(c *kvm.VCPU) error {
+	g.CPU, err = vcpu.New(vcpu.Config{VM: g.VM, Bus: &ender{bus, g}, Ledger: g.Ledger, Memory: g.Memory, Setup: func(c *kvm.VCPU) error {
 		return errors.Join(c.SetCPUID(vcpu.CPUID(cpuid, vcpu.Topology{VCPUs: 1}, 0)), vcpu.Enter(c, entry))
 	}})
 	return g, err
+}
+
+// EndPort is the port whose write ends the guest: "out 0xf5, al" is e6 f5.
+const EndPort = 0xf5
+
+// ender is a bus with the end port.
+type ender struct {
+	vcpu.Bus
+	g *Guest
+}
+
+// Port implements vcpu.Bus.
+func (e *ender) Port(id int, port uint16, size int, write bool, p []byte) {
+	if port == EndPort && write {
+		e.g.CPU.Stop()
+		return
+	}
+	e.Bus.Port(id, port, size, write, p)
 }
 
 // fill writes page tables and code (Intel SDM volume 3, 4.5: present, writable, and in the directory large).

@@ -2,8 +2,8 @@ package uart
 
 // readRegister serves one byte. Called with mu held.
 func (u *UART) readRegister(off uint64) uint8 {
-	polled := u.polled
-	u.polled = false
+	polls := u.polls
+	u.polls = 0
 	u.burst = 0
 	switch off {
 	case regRBR:
@@ -34,10 +34,9 @@ func (u *UART) readRegister(off uint64) uint8 {
 	case regMCR:
 		return u.mcr
 	case regLSR:
-		if polled {
+		if u.polls = min(polls+1, pollerReads); u.polls == pollerReads {
 			u.poll()
 		}
-		u.polled = true
 		v := uint8(lsrTHRE | lsrTEMT)
 		if u.rx.len() > 0 {
 			v |= lsrDR
@@ -60,7 +59,7 @@ func (u *UART) readRegister(off uint64) uint8 {
 
 // writeRegister serves one byte. Called with mu held.
 func (u *UART) writeRegister(off uint64, v uint8) {
-	u.polled = false
+	u.polls = 0
 	if off == regTHR && u.lcr&lcrDLAB == 0 {
 		u.transmit(v)
 		return
@@ -99,8 +98,11 @@ func (u *UART) writeRegister(off uint64, v uint8) {
 // writeFCR programs the FIFOs. Changing the enable bit clears both; the other
 // bits count only when it is written as 1. The transmit FIFO is always empty.
 func (u *UART) writeFCR(v uint8) {
-	if (v^u.fcr)&fcrEnable != 0 || v&(fcrEnable|fcrResetRx) == fcrEnable|fcrResetRx {
+	switch {
+	case v&(fcrEnable|fcrResetRx) == fcrEnable|fcrResetRx:
 		u.rx.reset()
+	case (v^u.fcr)&fcrEnable != 0:
+		u.returnInput()
 	}
 	u.fcr = 0
 	if v&fcrEnable != 0 {

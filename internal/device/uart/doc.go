@@ -13,12 +13,12 @@
 //     other with no other access in between are one FIFO load: the first
 //     raises the transmitter interrupt, the next 15 do not raise it again. A
 //     driver that sends a message of 16 bytes is interrupted once, as on hardware.
-//   - A receiver that nobody listens to would overrun. The far end behaves as
-//     with a null modem cable and hardware handshake: it sends while RTS or the
-//     receive interrupt (IER.ERBFI) is on. For polling drivers, which may set
-//     neither, two reads of LSR in a row fetch one byte. So what is typed or
-//     piped in before the guest opens the port is not lost in the FIFO resets
-//     that a driver's probing does.
+//   - A receiver that nobody listens to would overrun, and a driver that opens
+//     the port resets the FIFOs and reads RBR to clear them. Here the far end
+//     waits: it sends while the receive interrupt is on (IER.ERBFI) and can reach
+//     the processor (MCR.OUT2; drivers that probe write IER without it), so that
+//     what is typed or piped in before then is not lost. To a driver that polls,
+//     64 reads of LSR in a row fetch one byte.
 //
 // DCD, DSR and CTS are always on, RI is off. Parity, framing and break do not
 // happen; word length and divisor are stored and have no effect.

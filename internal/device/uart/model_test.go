@@ -2,6 +2,7 @@ package uart
 
 import (
 	"bytes"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -19,8 +20,8 @@ type model struct {
 
 	overrun, thre bool
 	lines, deltas byte
-	load          int  // bytes in the FIFO load being written
-	lsrRead       bool // the last access read LSR
+	load          int // bytes in the FIFO load being written
+	lsrReads      int // reads of LSR since any other access, up to 64
 
 	pin   bool
 	edges int
@@ -58,7 +59,7 @@ func (m *model) causes() []byte {
 
 // settle lets the wire deliver and the line follow.
 func (m *model) settle() {
-	for m.mcr&0x10 == 0 && (m.mcr&2 != 0 || m.ier&1 != 0) && len(m.wire) > 0 && len(m.fifo) < m.depth() {
+	for m.mcr&0x10 == 0 && m.mcr&8 != 0 && m.ier&1 != 0 && len(m.wire) > 0 && len(m.fifo) < m.depth() {
 		m.fifo = append(m.fifo, m.wire[0])
 		m.wire = m.wire[1:]
 	}
@@ -86,8 +87,8 @@ func (m *model) setLines() {
 
 func (m *model) read(off uint64) (v byte) {
 	defer m.settle()
-	second := m.lsrRead
-	m.lsrRead = false
+	reads := m.lsrReads + 1
+	m.lsrReads = 0
 	m.load = 0
 	dlab := m.lcr&0x80 != 0
 	switch {
@@ -120,8 +121,8 @@ func (m *model) read(off uint64) (v byte) {
 	case off == 4:
 		return m.mcr
 	case off == 5:
-		m.lsrRead = true
-		if second && m.mcr&0x10 == 0 && len(m.fifo) == 0 && len(m.wire) > 0 {
+		m.lsrReads = min(reads, 64)
+		if reads >= 64 && m.mcr&0x10 == 0 && len(m.fifo) == 0 && len(m.wire) > 0 {
 			m.fifo = append(m.fifo, m.wire[0])
 			m.wire = m.wire[1:]
 		}
@@ -146,7 +147,7 @@ func (m *model) read(off uint64) (v byte) {
 
 func (m *model) write(off uint64, v byte) {
 	defer m.settle()
-	m.lsrRead = false
+	m.lsrReads = 0
 	dlab := m.lcr&0x80 != 0
 	if off == 0 && !dlab {
 		if m.load%m.depth() == 0 {
@@ -180,6 +181,9 @@ func (m *model) write(off uint64, v byte) {
 		}
 		m.ier = v & 0xf
 	case off == 2:
+		if v&1 != m.fcr&1 && v&3 != 3 && m.mcr&0x10 == 0 {
+			m.wire = append(slices.Clone(m.fifo), m.wire...)
+		}
 		if v&1 != m.fcr&1 || v&3 == 3 {
 			m.fifo = nil
 		}
@@ -230,9 +234,17 @@ func TestAgainstModel(t *testing.T) {
 					u.Write(regTHR, []byte{v})
 				}
 			},
+			"poll": func(r *rapid.T) {
+				for range rapid.IntRange(1, 130).Draw(r, "reads") {
+					got, want := []byte{0}, m.read(regLSR)
+					if u.Read(regLSR, got); got[0] != want {
+						r.Fatalf("LSR reads %#02x, the model %#02x", got[0], want)
+					}
+				}
+			},
 			"input": func(r *rapid.T) {
 				p := rapid.SliceOfN(rapid.Byte(), 0, 40).Draw(r, "bytes")
-				p = p[:min(len(p), backlogSize-len(m.wire))]
+				p = p[:max(min(len(p), backlogSize-len(m.wire)), 0)]
 				if n, err := u.Input(p); n != len(p) || err != nil {
 					r.Fatalf("Input: %d of %d, %v", n, len(p), err)
 				}

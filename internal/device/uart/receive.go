@@ -11,6 +11,9 @@ const fifoDepth = 16
 // backlogSize bounds what Input has accepted and the FIFO has no room for.
 const backlogSize = 4 << 10
 
+// wireSize leaves room for what a change of FIFO mode sends back.
+const wireSize = backlogSize + fifoDepth
+
 // rxFIFO is the receiver FIFO, or RBR alone while the FIFOs are disabled.
 type rxFIFO struct {
 	buf     [fifoDepth]byte
@@ -53,7 +56,7 @@ func (f *rxFIFO) reset() { f.head, f.n = 0, 0 }
 type backlog struct {
 	mu      *sync.Mutex
 	room    sync.Cond // signalled when bytes have left, or at close
-	buf     [backlogSize]byte
+	buf     [wireSize]byte
 	head, n int
 	closed  bool
 }
@@ -65,15 +68,15 @@ func (b *backlog) init(mu *sync.Mutex) {
 
 func (b *backlog) pop() byte {
 	v := b.buf[b.head]
-	b.head = (b.head + 1) % backlogSize
+	b.head = (b.head + 1) % wireSize
 	b.n--
 	b.room.Signal()
 	return v
 }
 
 func (b *backlog) push(p []byte) int {
-	n := min(len(p), backlogSize-b.n)
-	tail := (b.head + b.n) % backlogSize
+	n := max(min(len(p), backlogSize-b.n), 0)
+	tail := (b.head + b.n) % wireSize
 	first := copy(b.buf[tail:], p[:n])
 	copy(b.buf[:], p[first:n])
 	b.n += n
@@ -105,21 +108,40 @@ func (u *UART) Input(p []byte) (int, error) {
 			return done, nil
 		}
 		// receive may have made room again.
-		if u.in.n == backlogSize {
+		if u.in.n >= backlogSize {
 			u.in.room.Wait()
 		}
 	}
 }
 
+// pollerReads is how many reads of LSR in a row, with no other access between
+// them, make a driver one that polls for input. A driver that waits for its
+// transmitter reads LSR once or twice and then writes.
+const pollerReads = 64
+
 // receive moves bytes from the wire to the FIFO while the far end may send.
 // In loopback the receiver is cut off from the wire.
 func (u *UART) receive() {
-	if u.mcr&mcrLOOP != 0 || u.mcr&mcrRTS == 0 && u.ier&ierERBFI == 0 {
+	if u.mcr&mcrLOOP != 0 || u.mcr&mcrOUT2 == 0 || u.ier&ierERBFI == 0 {
 		return
 	}
 	for u.in.n > 0 && !u.rx.full() {
 		u.rx.push(u.in.pop())
 	}
+}
+
+// returnInput empties the receiver into the wire. A change of FIFO mode clears
+// the FIFO; Linux changes it just after it has enabled the receive interrupt, and
+// what has arrived in between is not meant to be lost. What is cleared by
+// request, with FCR's reset bit, is.
+func (u *UART) returnInput() {
+	for u.mcr&mcrLOOP == 0 && u.rx.n > 0 && u.in.n < wireSize {
+		u.rx.n--
+		u.in.head = (u.in.head + wireSize - 1) % wireSize
+		u.in.buf[u.in.head] = u.rx.buf[(u.rx.head+u.rx.n)%fifoDepth]
+		u.in.n++
+	}
+	u.rx.reset()
 }
 
 // poll lets one byte through to a driver that does nothing but read LSR.

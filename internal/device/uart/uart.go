@@ -48,8 +48,8 @@ type UART struct {
 	burst int
 	// pin is the level of the ISA line.
 	pin bool
-	// polled says that the last access was a read of LSR.
-	polled bool
+	// polls counts the reads of LSR since any other access, up to pollerReads.
+	polls int
 
 	rx rxFIFO
 	in backlog

@@ -184,6 +184,7 @@ func TestPriority(t *testing.T) {
 // A read of IIR clears the transmitter's interrupt only when it reports it.
 func TestTHREStaysBehindOtherSources(t *testing.T) {
 	p := newPort(t)
+	p.set(regMCR, mcrOUT2)
 	p.set(regIER, ierERBFI|ierETBEI)
 	p.input("x")
 	p.want(regIIR, iirRDA)

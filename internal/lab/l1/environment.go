@@ -1,15 +1,22 @@
 package l1
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // environment returns L1's own variables with those of env over them.
 func environment(env []string) []string {
 	const path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 	all := []string{"HOME=/root", path, "TERM=dumb"}
 	for _, v := range env {
-		name, _, ok := strings.Cut(v, "=")
+		name, value, ok := strings.Cut(v, "=")
 		if !ok || name == "" {
 			continue
+		}
+		// The lab's own binary is in /usr/bin, and scripts expect it in PATH.
+		if name == "PATH" && !slices.Contains(strings.Split(value, ":"), "/usr/bin") {
+			v += ":/usr/bin"
 		}
 		all = append(all, v)
 	}

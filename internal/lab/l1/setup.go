@@ -142,5 +142,11 @@ func prepare() error {
 	if err := loopbackUp(); err != nil {
 		return err
 	}
-	return loadModules(setup.Modules)
+	if err := loadModules(setup.Modules); err != nil {
+		return err
+	}
+	if err := steady(); err != nil {
+		complain(fmt.Errorf("KVM is left as it is: %w", err)) // the command finds out whether it matters
+	}
+	return nil
 }

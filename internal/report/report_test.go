@@ -1,0 +1,137 @@
+package report
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"doorbell/internal/guestreport"
+	"doorbell/internal/ledger"
+	"doorbell/vmm"
+)
+
+func TestParseTargets(t *testing.T) {
+	for spec, want := range map[string][]Target{
+		"text":             {{Format: Text}},
+		"json=r.json":      {{Format: JSON, Path: "r.json"}},
+		"json=a=b.json":    {{Format: JSON, Path: "a=b.json"}},
+		"text,json=r.json": {{Format: Text}, {Format: JSON, Path: "r.json"}},
+		"none":             {{Format: None}},
+	} {
+		got, err := ParseTargets(spec)
+		if err != nil || len(got) != len(want) {
+			t.Errorf("%q: %v, %v", spec, got, err)
+			continue
+		}
+		for i := range got {
+			if *got[i] != want[i] {
+				t.Errorf("%q: %+v, want %+v", spec, *got[i], want[i])
+			}
+		}
+	}
+	for _, spec := range []string{"", "xml", "json=", "none=x", "text,,json", "json=r.json,"} {
+		if ts, err := ParseTargets(spec); err == nil {
+			t.Errorf("%q: %v", spec, ts)
+		}
+	}
+}
+
+// sample is a small document with everything that the text shows.
+func sample() *Document {
+	total, online := uint64(30), 2
+	return &Document{
+		VM: &vmm.Account{
+			VCPUs: 2, MemoryBytes: 512 << 20, IRQChip: "kernel", EndReason: "powered off by x", ExitsTotal: &total,
+			ExitsByReason: map[string]int64{"io": 20, "other": 10},
+			ExitRows: []vmm.ExitRow{
+				{VCPU: 0, Reason: "io", Count: 20, Source: "kvm_exit tracepoint"}, {VCPU: 1, Reason: "other", Count: 10, Source: "rest"}},
+			ExitsByVCPU:    []vmm.VCPUExits{{VCPU: 0, Exits: 20, ByReason: map[string]int64{"io": 20}}, {VCPU: 1, Exits: 10, ByReason: map[string]int64{"other": 10}}},
+			UserspaceExits: []ledger.AccessRow{{Device: "com1", Register: "THR", Direction: "write", Width: 1, Count: 20}},
+			Missing:        map[string]string{"boot_to_userspace_s": "no agent"},
+		},
+		Guest: &Guest{Kernel: "6.1", CPUsOnline: &online, CPUs: []int{0, 1}, Interrupts: []guestreport.Interrupt{
+			{IRQ: "4", Chip: "IO-APIC", Name: "tty\x1b[2JS0", PerCPU: []uint64{1, 2}, Total: 3},
+			{IRQ: "ERR", Name: "errors", Total: 1},
+			{IRQ: "9", Name: "silent", PerCPU: []uint64{0, 0}},
+		}},
+	}
+}
+
+func TestText(t *testing.T) {
+	var b strings.Builder
+	sample().Text(&b)
+	text := b.String()
+	for _, want := range []string{"CPU0  CPU1", "tty?[2JS0", "errors", "vCPU0  vCPU1  total", "kvm_exit tracepoint", "other", "com1", "THR", "no agent", "2 CPUs online"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is not in:\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "silent") || strings.Contains(text, "\x1b") {
+		t.Errorf("rows without a count, or a guest's escape sequences, in:\n%s", text)
+	}
+}
+
+func TestJSONNamesItsMembers(t *testing.T) {
+	b, err := json.Marshal(sample())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m map[string]map[string]any
+	var whole map[string]any
+	if err := json.Unmarshal(b, &whole); err != nil {
+		t.Fatal(err)
+	}
+	m = map[string]map[string]any{"vm": whole["vm"].(map[string]any), "guest": whole["guest"].(map[string]any), "environment": whole["environment"].(map[string]any)}
+	for member, names := range map[string][]string{
+		"vm":          {"vcpus", "irqchip", "boot_to_userspace_s", "exits_total", "exits_by_reason", "exits_by_vcpu", "userspace_exits", "rss_beyond_guest_bytes", "not_measured"},
+		"guest":       {"cpus_online", "interrupts"},
+		"environment": {"backend", "emulated", "kernel", "cpu", "capabilities"},
+	} {
+		for _, n := range names {
+			if _, ok := m[member][n]; !ok {
+				t.Errorf("%s.%s is missing", member, n)
+			}
+		}
+	}
+	row := m["vm"]["userspace_exits"].([]any)[0].(map[string]any)
+	for _, n := range []string{"device", "register", "direction", "width", "count"} {
+		if _, ok := row[n]; !ok {
+			t.Errorf("userspace_exits rows have no %s", n)
+		}
+	}
+}
+
+// TestWriteIsWholeOrNothing: a report replaces the old one when it is whole, and a target that is given up leaves nothing.
+func TestWriteIsWholeOrNothing(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "r.json")
+	if err := os.WriteFile(path, []byte("old"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	given := &Target{Format: JSON, Path: path}
+	if err := given.Open(); err != nil {
+		t.Fatal(err)
+	}
+	given.Discard()
+	if b, _ := os.ReadFile(path); string(b) != "old" {
+		t.Errorf("a target given up left %q", b)
+	}
+	written := &Target{Format: JSON, Path: path}
+	if err := written.Open(); err != nil {
+		t.Fatal(err)
+	}
+	if err := written.Write(sample(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if b, _ := os.ReadFile(path); !json.Valid(b) {
+		t.Errorf("the report is no JSON:\n%s", b)
+	}
+	if names, _ := os.ReadDir(dir); len(names) != 1 {
+		t.Errorf("left behind: %v", names)
+	}
+	if err := (&Target{Format: JSON, Path: "/nonexistent/r.json"}).Open(); err == nil || !strings.Contains(err.Error(), "/nonexistent/r.json") {
+		t.Errorf("%v does not name the file", err)
+	}
+}

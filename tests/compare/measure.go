@@ -1,0 +1,171 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"doorbell/internal/kvmtrace"
+	"doorbell/internal/probe"
+
+	"github.com/creack/pty"
+)
+
+// marker is the first line of the guest's /init.
+const marker = "doorbell-agent: userspace"
+
+// limit bounds one run; gokvm needs some ten seconds in the lab.
+const limit = 2 * time.Minute
+
+// result is one run of an arm, up to the guest's userspace.
+type result struct {
+	seconds           float64
+	exits, io, faults uint64
+	beyond            uint64 // resident bytes of the VMM, less the guest's memory
+}
+
+// measure runs every arm and prints the table.
+func measure(ctx context.Context, s *setup) error {
+	all := arms(s)
+	results := make([][]result, len(all))
+	seed := rand.Uint64()
+	random := rand.New(rand.NewPCG(seed, 0))
+	for round := range s.rounds {
+		for _, i := range random.Perm(len(all)) {
+			fmt.Fprintf(os.Stderr, "compare: round %d of %d: %s\n", round+1, s.rounds, all[i].name)
+			r, err := runArm(ctx, all[i])
+			if err != nil {
+				return fmt.Errorf("%s: %w", all[i].name, err)
+			}
+			results[i] = append(results[i], r)
+		}
+	}
+	table(all, results, seed)
+	return nil
+}
+
+// runArm starts a VMM on a terminal (gokvm hangs without one) and looks at it when its guest reaches userspace.
+func runArm(ctx context.Context, a arm) (r result, err error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	trace, err := kvmtrace.Start(probe.Vendor(), nil)
+	if err != nil {
+		return r, err
+	}
+	defer trace.Close()
+	c := exec.CommandContext(ctx, a.argv[0], a.argv[1:]...)
+	start := time.Now()
+	tty, err := pty.Start(c)
+	if err != nil {
+		return r, err
+	}
+	defer tty.Close()
+	defer func() {
+		c.Process.Kill()
+		c.Wait()
+	}()
+	var seen bytes.Buffer
+	for lines := bufio.NewReader(tty); ; {
+		l, rerr := lines.ReadString('\n')
+		seen.WriteString(l)
+		if strings.Contains(l, marker) {
+			break
+		}
+		if rerr != nil {
+			return r, fmt.Errorf("ended before its guest reached userspace (%v):\n%s", rerr, &seen)
+		}
+	}
+	r.seconds = time.Since(start).Seconds()
+	if r.beyond, err = beyondGuest(c.Process.Pid); err != nil {
+		return r, err
+	}
+	exits, lost, err := trace.Read()
+	if err != nil {
+		return r, err
+	}
+	r.exits = lost
+	for _, reasons := range exits {
+		for reason, n := range reasons {
+			r.exits += n
+			switch reason {
+			case "io", "io_instruction":
+				r.io += n
+			case "npf", "ept_violation", "ept_misconfig":
+				r.faults += n
+			}
+		}
+	}
+	return r, nil
+}
+
+// beyondGuest is the resident set of a process without the mappings that are large enough to be guest memory.
+func beyondGuest(pid int) (uint64, error) {
+	f, err := os.Open(fmt.Sprintf("/proc/%d/smaps", pid))
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	var total, size uint64
+	s := bufio.NewScanner(f)
+	for s.Scan() {
+		var kb uint64
+		if n, _ := fmt.Sscanf(s.Text(), "Size: %d kB", &kb); n == 1 {
+			size = kb
+		}
+		if n, _ := fmt.Sscanf(s.Text(), "Rss: %d kB", &kb); n == 1 && size < memoryMiB<<10/2 {
+			total += kb << 10
+		}
+	}
+	return total, s.Err()
+}
+
+// baseline is the arm that ratios are taken against.
+const baseline = "QEMU q35"
+
+// table prints medians, and ratios to QEMU's.
+func table(all []arm, results [][]result, seed uint64) {
+	e := probe.Host()
+	fmt.Printf("Linux from start to userspace, 1 vCPU, %d MiB, no devices, same kernel and initramfs; medians of %d rounds, seed %#x\n", memoryMiB, len(results[0]), seed)
+	fmt.Printf("host: %s, Linux %s, emulated: %v\n\n", e.Backend, e.Kernel, e.Emulated)
+	base := 0
+	for i, a := range all {
+		if a.name == baseline {
+			base = i
+		}
+	}
+	w := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "VMM\ts\t/ QEMU\texits\t/ QEMU\tport I/O\tpage faults\tresident beyond guest\t/ QEMU\t")
+	seconds := func(r result) float64 { return r.seconds }
+	exits := func(r result) float64 { return float64(r.exits) }
+	beyond := func(r result) float64 { return float64(r.beyond) }
+	for i, a := range all {
+		rs := results[i]
+		ratio := func(f func(result) float64) string {
+			return fmt.Sprintf("%.2f", median(rs, f)/median(results[base], f))
+		}
+		fmt.Fprintf(w, "%s (%s)\t%.2f\t%s\t%.0f\t%s\t%.0f\t%.0f\t%.1f MiB\t%s\t\n", a.name, a.note, median(rs, seconds), ratio(seconds),
+			median(rs, exits), ratio(exits), median(rs, func(r result) float64 { return float64(r.io) }),
+			median(rs, func(r result) float64 { return float64(r.faults) }), median(rs, beyond)/(1<<20), ratio(beyond))
+	}
+	w.Flush()
+	if e.Emulated {
+		fmt.Println("\nThe host is emulated: its seconds compare within this table only; counts are exact.")
+	}
+}
+
+func median(rs []result, f func(result) float64) float64 {
+	v := make([]float64, len(rs))
+	for i, r := range rs {
+		v[i] = f(r)
+	}
+	slices.Sort(v)
+	return (v[len(v)/2] + v[(len(v)-1)/2]) / 2
+}

@@ -1,0 +1,170 @@
+//go:build lab
+
+package tests
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"doorbell/internal/cpio"
+	"doorbell/internal/report"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestMain is also the guest's /init of the tests that need one of their own: the same binary, as process 1.
+func TestMain(m *testing.M) {
+	if os.Getpid() == 1 {
+		guestMain()
+	}
+	os.Exit(m.Run())
+}
+
+// guestMain plays the role that the kernel command line gives it in test.role=.
+func guestMain() {
+	must(os.MkdirAll("/proc", 0o755))
+	must(unix.Mount("proc", "/proc", "proc", 0, ""))
+	cmdline, err := os.ReadFile("/proc/cmdline")
+	must(err)
+	role := ""
+	for _, w := range strings.Fields(string(cmdline)) {
+		if v, ok := strings.CutPrefix(w, "test.role="); ok {
+			role = v
+		}
+	}
+	switch role {
+	case "echo":
+		fmt.Println("guest: type a line")
+		s := bufio.NewScanner(os.Stdin)
+		for s.Scan() && s.Text() != "quit" {
+			fmt.Printf("guest: got %q, %d bytes\n", s.Text(), len(s.Text()))
+		}
+	case "poke":
+		poke()
+	}
+	fmt.Println("guest: done")
+	must(unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF))
+	select {}
+}
+
+// poke reads and writes physical addresses where nothing is.
+func poke() {
+	f, err := os.OpenFile("/dev/mem", os.O_RDWR, 0)
+	must(err)
+	for _, addr := range []int64{0xc0000000, 0xd0000000, 0xfeb00000, 0xff000000} {
+		b, err := unix.Mmap(int(f.Fd()), addr, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+		must(err)
+		for _, at := range []int{0, 1, 7, 2048, 4095} {
+			v := b[at]
+			b[at] = ^v
+			fmt.Printf("guest: %#x is %#x\n", addr+int64(at), v)
+		}
+	}
+}
+
+func must(err error) {
+	if err != nil {
+		fmt.Println("guest:", err)
+		unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
+		select {}
+	}
+}
+
+// guestInitramfs writes an initramfs whose /init is this test binary.
+func guestInitramfs(t *testing.T) string {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "initrd")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := cpio.NewWriter(f)
+	err = errors.Join(
+		w.Dir("dev", 0o755), w.Device("dev/console", os.ModeCharDevice|0o600, 5, 1), w.Device("dev/mem", os.ModeCharDevice|0o600, 1, 1),
+		w.File("init", 0o755, int64(len(b)), bytes.NewReader(b)), w.Close(), f.Close())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// outcome is what a user sees of a run.
+type outcome struct {
+	stdout, stderr string
+	status         int
+}
+
+// timeout bounds one run; a guest is up after some 3 s in the lab.
+const timeout = 90 * time.Second
+
+// command prepares a run of doorbell.
+func command(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	t.Cleanup(cancel)
+	c := exec.CommandContext(ctx, "doorbell", args...)
+	c.Dir = t.TempDir()
+	return c
+}
+
+// doorbell runs the program to its end.
+func doorbell(t *testing.T, stdin string, args ...string) outcome {
+	t.Helper()
+	c := command(t, args...)
+	c.Stdin = strings.NewReader(stdin)
+	var o, e bytes.Buffer
+	c.Stdout, c.Stderr = &o, &e
+	err := c.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatalf("doorbell %q: %v\n%s", args, err, &e)
+	}
+	return outcome{o.String(), e.String(), c.ProcessState.ExitCode()}
+}
+
+// boot boots a guest here and returns its JSON report too.
+func boot(t *testing.T, stdin string, args ...string) (outcome, *report.Document) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "r.json")
+	o := doorbell(t, stdin, append([]string{"boot", "--host", "here", "--report", "json=" + path}, args...)...)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatalf("no report: %v\nstatus %d\n%s", err, o.status, o.stderr)
+	}
+	d := new(report.Document)
+	if err := json.Unmarshal(b, d); err != nil {
+		t.Fatal(err)
+	}
+	return o, d
+}
+
+// want checks the exit status, and that parts of a text are there.
+func (o outcome) want(t *testing.T, status int, text string, parts ...string) {
+	t.Helper()
+	if o.status != status {
+		t.Errorf("status %d, want %d\nstdout:\n%s\nstderr:\n%s", o.status, status, o.stdout, o.stderr)
+	}
+	for _, p := range parts {
+		if !strings.Contains(text, p) {
+			t.Errorf("%q is not in:\n%s", p, text)
+		}
+	}
+}
