@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
+	"strings"
 
 	"doorbell/images"
 	"doorbell/internal/lab"
@@ -40,6 +42,9 @@ var labModules = []string{"virtio_pci", "virtio_console", "irqbypass", "kvm", "k
 // guestDir is where the default guest lies in the emulated host.
 const guestDir = "/var/lib/doorbell/guest"
 
+// ownEnvironment are the variables that the emulated host sets for itself: they name places of this one.
+var ownEnvironment = []string{"PATH", "HOME", "PWD", "OLDPWD", "TMPDIR", "XDG_CACHE_HOME", images.EnvGuest, images.EnvAgent}
+
 // labRequest is a command for the emulated host.
 type labRequest struct {
 	command  []string
@@ -69,6 +74,11 @@ func inLab(ctx context.Context, r labRequest) error {
 		Kernel: vmlinux, Command: r.command, Binaries: r.binaries, Files: r.files, Memory: r.memory, CPUs: r.cpus,
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Progress: os.Stderr,
 		TTY: term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stdout.Fd())),
+	}
+	for _, e := range os.Environ() {
+		if name, _, _ := strings.Cut(e, "="); !slices.Contains(ownEnvironment, name) {
+			cfg.Env = append(cfg.Env, e)
+		}
 	}
 	for _, m := range mods {
 		cfg.Modules = append(cfg.Modules, lab.Module{Name: m.Name, Path: m.Path})
