@@ -28,6 +28,10 @@ func TestBadInput(t *testing.T) {
 	}
 	truncated := write("truncated", image[:len(image)/2])
 	empty := write("empty", nil)
+	fifo := filepath.Join(dir, "pipe")
+	if err := unix.Mkfifo(fifo, 0o644); err != nil {
+		t.Fatal(err)
+	}
 	text := write("text", []byte("this is no kernel\n"))
 	arm := make([]byte, 4096)
 	copy(arm[56:], "ARM\x64") // the magic of an arm64 Image (Documentation/arm64/booting.rst)
@@ -51,6 +55,12 @@ func TestBadInput(t *testing.T) {
 		{"missing kernel", []string{"boot", "-k", "/nonexistent/vmlinuz"}, 2, []string{"/nonexistent/vmlinuz", "no such file"}},
 		{"missing initrd", []string{"boot", "-i", "/nonexistent/initrd"}, 2, []string{"/nonexistent/initrd", "no such file"}},
 		{"kernel is a folder", []string{"boot", "-k", dir}, 2, []string{dir, "directory"}},
+		{"kernel is a pipe", []string{"boot", "-k", fifo}, 2, []string{fifo, "no regular file"}},
+		{"initrd is a pipe", []string{"boot", "-i", fifo}, 2, []string{fifo, "no regular file"}},
+		{"command line too long", []string{"boot", "-p", strings.Repeat("x", 5000)}, 2, []string{"-p", "2047"}},
+		{"more memory than KVM maps", []string{"boot", "-m", "60T"}, 2, []string{"-m", "60"}},
+		{"more processors than the lab has", []string{"lab", "-c", "9999", "--", "doorbell"}, 2, []string{"-c 9999"}},
+		{"more memory than the lab has", []string{"lab", "-m", "9223372036854775808", "--", "doorbell"}, 2, []string{"-m"}},
 		{"truncated kernel", []string{"boot", "-k", truncated}, 1, []string{truncated, "truncated"}},
 		{"empty kernel", []string{"boot", "-k", empty}, 1, []string{empty, "empty"}},
 		{"text as kernel", []string{"boot", "-k", text}, 1, []string{text}},

@@ -126,8 +126,8 @@ func (a *agentChannel) take(m *Machine, msg mailbox.Message) {
 		}
 		m.phase("guest: " + name)
 	case mailbox.Report:
-		r := new(guestreport.Report)
-		if err := json.Unmarshal(msg.Payload, r); err != nil {
+		r, err := parseReport(msg.Payload, m.cfg.VCPUs)
+		if err != nil {
 			a.failure = fmt.Errorf("the agent's report: %w", err)
 			return
 		}
@@ -135,6 +135,37 @@ func (a *agentChannel) take(m *Machine, msg mailbox.Message) {
 	case mailbox.Log:
 		m.cfg.Log("guest agent: %s", clean(msg.Payload))
 	}
+}
+
+// A report's size: what its fixed parts and each CPU's columns may take. An honest one needs a tenth of it. A hostile one is
+// kept from growing: a byte of JSON can become a hundred in memory.
+const (
+	reportBase   = 128 << 10
+	reportPerCPU = 4 << 10
+)
+
+// parseReport reads an agent's report, and refuses one that a guest with this many vCPUs cannot have meant.
+func parseReport(b []byte, vcpus int) (*guestreport.Report, error) {
+	if limit := reportBase + vcpus*reportPerCPU; len(b) > limit {
+		return nil, fmt.Errorf("%d bytes; a guest with %d vCPUs needs less than %d", len(b), vcpus, limit)
+	}
+	r := new(guestreport.Report)
+	if err := json.Unmarshal(b, r); err != nil {
+		return nil, err
+	}
+	for _, s := range []*guestreport.Snapshot{&r.Before, &r.After} {
+		columns := max(len(s.Interrupts.CPUs), len(s.Softirqs.CPUs), len(s.Stat.CPUs))
+		for _, row := range s.Interrupts.Rows {
+			columns = max(columns, len(row.PerCPU))
+		}
+		for _, row := range s.Softirqs.Rows {
+			columns = max(columns, len(row.PerCPU))
+		}
+		if columns > vcpus {
+			return nil, fmt.Errorf("%d CPUs in a guest with %d vCPUs", columns, vcpus)
+		}
+	}
+	return r, nil
 }
 
 // clean makes one short line of printable text of what a guest sent.

@@ -31,20 +31,23 @@ type ConfigError struct {
 
 func (e *ConfigError) Error() string { return fmt.Sprintf("%s: %s", e.Flag, e.Reason) }
 
-// Limits of a machine's memory: less than this holds no Linux; more than that no x86 processor addresses.
+// Limits of a machine's memory: less than this holds no Linux; more than that KVM does not map as one slot
+// (KVM_MEM_MAX_NR_PAGES is 2^31-1).
 const (
 	minMemory = 16 << 20
-	maxMemory = 1 << 46
+	maxMemory = 4 << 40
 	pageSize  = 1 << 12
+
+	maxCmdline = 2047 // COMMAND_LINE_SIZE of x86, less the final zero
 )
 
-// validate checks what needs no host. maxVCPUs is the host's limit.
-func (c *Config) validate(maxVCPUs int) error {
+// Validate checks what needs no host; an error is a *ConfigError. maxVCPUs is the host's limit.
+func (c *Config) Validate(maxVCPUs int) error {
 	switch {
 	case c.Memory < minMemory:
 		return &ConfigError{"-m", fmt.Sprintf("%s of memory are too little; a Linux guest needs at least %s", memory.FormatSize(c.Memory), memory.FormatSize(minMemory))}
 	case c.Memory > maxMemory:
-		return &ConfigError{"-m", fmt.Sprintf("%s of memory are more than a guest can address (%s)", memory.FormatSize(c.Memory), memory.FormatSize(maxMemory))}
+		return &ConfigError{"-m", fmt.Sprintf("%s of memory are more than a guest can have (%s)", memory.FormatSize(c.Memory), memory.FormatSize(maxMemory))}
 	case c.Memory%pageSize != 0:
 		return &ConfigError{"-m", fmt.Sprintf("%d bytes are not a multiple of the page size", c.Memory)}
 	case c.VCPUs < 1:
@@ -55,6 +58,8 @@ func (c *Config) validate(maxVCPUs int) error {
 		return &ConfigError{"--irqchip", fmt.Sprintf("%q: this doorbell has only kernel", c.IRQChip)}
 	case c.Kernel == "":
 		return &ConfigError{"-k", "no kernel"}
+	case len(c.Cmdline) > maxCmdline:
+		return &ConfigError{"-p", fmt.Sprintf("%d bytes; a kernel reads at most %d", len(c.Cmdline), maxCmdline)}
 	}
 	return nil
 }

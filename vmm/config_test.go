@@ -2,12 +2,13 @@ package vmm
 
 import (
 	"errors"
+	"strings"
 	"testing"
 )
 
 func TestConfigErrorsNameTheFlag(t *testing.T) {
 	good := Config{Kernel: "vmlinuz", Memory: 512 << 20, VCPUs: 2, IRQChip: "kernel"}
-	if err := good.validate(8); err != nil {
+	if err := good.Validate(8); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
@@ -22,11 +23,12 @@ func TestConfigErrorsNameTheFlag(t *testing.T) {
 		{"-c", func(c *Config) { c.VCPUs = 9 }},
 		{"--irqchip", func(c *Config) { c.IRQChip = "8259" }},
 		{"-k", func(c *Config) { c.Kernel = "" }},
+		{"-p", func(c *Config) { c.Cmdline = strings.Repeat("x", 2048) }},
 	} {
 		cfg := good
 		c.change(&cfg)
 		var ce *ConfigError
-		if err := cfg.validate(8); !errors.As(err, &ce) || ce.Flag != c.flag {
+		if err := cfg.Validate(8); !errors.As(err, &ce) || ce.Flag != c.flag {
 			t.Errorf("%+v: %v, want an error of %s", cfg, err, c.flag)
 		}
 	}

@@ -15,7 +15,6 @@ import (
 	"doorbell/internal/device/uart"
 	"doorbell/internal/kvm"
 	"doorbell/internal/ledger"
-	"doorbell/internal/probe"
 	"doorbell/irqchip"
 	"doorbell/vcpu"
 )
@@ -67,7 +66,7 @@ func New(cfg Config) (_ *Machine, err error) {
 			m.Close()
 		}
 	}()
-	if m.system, err = kvm.Open(probe.DevKVM); err != nil {
+	if m.system, err = kvm.Open(kvm.Device); err != nil {
 		return nil, err
 	}
 	if m.caps, err = m.system.Capabilities(); err != nil {
@@ -76,7 +75,7 @@ func New(cfg Config) (_ *Machine, err error) {
 	if err := m.caps.CheckRequired(); err != nil {
 		return nil, err
 	}
-	if err := cfg.validate(m.caps.MaxVCPUs()); err != nil {
+	if err := cfg.Validate(m.caps.MaxVCPUs()); err != nil {
 		return nil, err
 	}
 	m.ledger = ledger.New(cfg.VCPUs)
@@ -175,7 +174,7 @@ func (m *Machine) load() error {
 // createVCPUs starts a thread for each vCPU. The first is the boot processor; the others wait for its INIT and SIPI.
 func (m *Machine) createVCPUs() error {
 	// Each vCPU blocks a processor of Go's scheduler for up to 20 us whenever it leaves its system call; with too few of them
-	// the goroutines that carry I/O wait behind busy vCPUs.
+	// the goroutines that carry I/O wait behind busy vCPUs. The setting is the process's, and stays.
 	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), runtime.NumCPU()+m.cfg.VCPUs+2))
 	supported, err := m.system.SupportedCPUID()
 	if err != nil {

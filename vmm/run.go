@@ -11,7 +11,6 @@ import (
 	"doorbell/internal/guestreport"
 	"doorbell/internal/kvm"
 	"doorbell/internal/kvmtrace"
-	"doorbell/internal/probe"
 	"doorbell/vcpu"
 )
 
@@ -139,7 +138,7 @@ func (m *Machine) startTrace() (*kvmtrace.Counter, error) {
 	for i, c := range m.cpus {
 		tids[i] = c.TID()
 	}
-	return kvmtrace.Start(probe.Vendor(), tids)
+	return kvmtrace.Start(kvm.HostVendor(), tids)
 }
 
 // feedSerial types what Input has until it ends. It may outlive the run when Input never ends.

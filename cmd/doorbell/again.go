@@ -1,20 +1,30 @@
 package main
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"strconv"
+
+	"doorbell/internal/report"
+
+	"github.com/spf13/cobra"
 )
 
-// again is the command line that does the same in the lab. Paths stay as they were given: the lab has the same files at the
-// same places.
-func (g *guestFlags) again(name string, args []string) []string {
+// again is the command line that does the same in the lab, but for where the reports go. Paths stay as they were given: the lab
+// has the same files at the same places.
+func (g *guestFlags) again(name string, args, reports []string) []string {
 	c := append([]string{"doorbell", name}, args...)
 	c = append(c, "--host", hostHere, "-m", g.memory, "-c", strconv.Itoa(g.vcpus), "--irqchip", g.irqchip)
-	for _, f := range []struct{ flag, value string }{{"-k", g.kernel}, {"-i", g.initrd}, {"-p", g.cmdline}} {
+	for _, f := range []struct{ flag, value string }{{"-k", g.kernel}, {"-i", g.initrd}} {
 		if f.value != "" {
 			c = append(c, f.flag, f.value)
 		}
 	}
-	for _, r := range g.reports {
+	if g.cmdlineGiven {
+		c = append(c, "-p", g.cmdline)
+	}
+	for _, r := range reports {
 		c = append(c, "--report", r)
 	}
 	if g.verbose {
@@ -24,4 +34,38 @@ func (g *guestFlags) again(name string, args []string) []string {
 }
 
 // needsDefault says whether the default guest supplies something.
-func (g *guestFlags) needsDefault() bool { return g.kernel == "" || g.initrd == "" || g.cmdline == "" }
+func (g *guestFlags) needsDefault() bool { return g.kernel == "" || g.initrd == "" }
+
+// runInLab has the same command run in the lab, which writes the reports; files come back. What is no regular file here (a pipe,
+// a device) gets its report from a file of our own.
+func (g *guestFlags) runInLab(cmd *cobra.Command, targets []*report.Target, r guestRun) error {
+	dir, err := os.MkdirTemp("", "doorbell-report-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	var specs []string
+	from := map[*report.Target]string{}
+	for i, t := range targets {
+		switch {
+		case t.Direct():
+			from[t] = filepath.Join(dir, strconv.Itoa(i))
+			specs = append(specs, fmt.Sprintf("%s=%s", t.Format, from[t]))
+		case t.Path != "":
+			specs = append(specs, fmt.Sprintf("%s=%s", t.Format, t.Path))
+			t.Discard() // it was only tried
+		case !t.Stderr: // what boot prints without being asked needs no flag
+			specs = append(specs, string(t.Format))
+		}
+	}
+	err = inLab(cmd.Context(), labRequest{command: g.again(cmd.Name(), r.args, specs), guest: g.needsDefault(), verbose: g.verbose})
+	for t, path := range from {
+		if _, missing := os.Stat(path); missing != nil {
+			continue // the run failed before it could report, and has said why
+		}
+		if cerr := t.Copy(path); cerr != nil {
+			return &exitError{statusFailed, cerr.Error()}
+		}
+	}
+	return err
+}

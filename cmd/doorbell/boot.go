@@ -77,6 +77,7 @@ type guestRun struct {
 
 // runGuest runs one machine, here or in the lab, and writes its reports.
 func runGuest(cmd *cobra.Command, g *guestFlags, targets []*report.Target, r guestRun) error {
+	g.cmdlineGiven = cmd.Flags().Changed("cmdline")
 	if err := g.check(); err != nil {
 		return err
 	}
@@ -87,10 +88,7 @@ func runGuest(cmd *cobra.Command, g *guestFlags, targets []*report.Target, r gue
 		defer t.Discard()
 	}
 	if !runsHere(g.host) {
-		for _, t := range targets {
-			t.Discard() // the same command writes them in the lab, and they come back
-		}
-		return inLab(cmd.Context(), labRequest{command: g.again(cmd.Name(), r.args), guest: g.needsDefault(), verbose: g.verbose})
+		return g.runInLab(cmd, targets, r)
 	}
 	ctx, cancel := stopOnSignal(cmd.Context())
 	defer cancel(nil)

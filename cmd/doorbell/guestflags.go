@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
 
+	"doorbell/guest/kernel"
+	"doorbell/guest/memory"
 	"doorbell/images"
 	"doorbell/vmm"
 
@@ -16,6 +19,7 @@ import (
 // guestFlags describe a guest; boot and measure share them.
 type guestFlags struct {
 	kernel, initrd, cmdline string
+	cmdlineGiven            bool // -p was there, perhaps empty
 	memory                  string
 	vcpus                   int
 	irqchip                 string
@@ -39,40 +43,63 @@ func (g *guestFlags) add(f *pflag.FlagSet) {
 	f.BoolVarP(&g.verbose, "verbose", "v", false, "say what is done")
 }
 
-// check finds what is wrong with the flags before anything is downloaded or started.
+// anyHost stands for a host's limit of vCPUs where it is not known yet.
+const anyHost = 1 << 20
+
+// check finds what is wrong with the flags before anything is downloaded or started, here or in the lab.
 func (g *guestFlags) check() error {
 	switch g.host {
 	case hostAuto, hostHere, hostTCG:
 	default:
 		return usageError("--host %q: there is auto, here and tcg", g.host)
 	}
-	if g.vcpus < 1 {
-		return usageError("-c %d: a machine needs at least one vCPU", g.vcpus)
-	}
-	if g.irqchip != "kernel" {
-		return usageError("--irqchip %q: this doorbell has only kernel", g.irqchip)
-	}
-	if _, err := parseSize(g.memory); err != nil {
+	size, err := parseSize(g.memory)
+	if err != nil {
 		return usageError("-m %s: %v", g.memory, err)
 	}
-	for flag, path := range map[string]string{"-k": g.kernel, "-i": g.initrd} {
-		if path == "" || flag == "-i" && path == noInitrd {
-			continue
+	c := vmm.Config{Kernel: or(g.kernel, "default"), Cmdline: g.cmdline, Memory: size, VCPUs: g.vcpus, IRQChip: g.irqchip}
+	if err := c.Validate(anyHost); err != nil {
+		return err
+	}
+	if g.kernel != "" {
+		if _, err := regularFile("-k", g.kernel); err != nil {
+			return err
 		}
-		st, err := os.Stat(path)
-		switch {
-		case err != nil:
-			return usageError("%s %s: %v", flag, path, pathReason(err))
-		case st.IsDir():
-			return usageError("%s %s: is a directory", flag, path)
-		}
-		f, err := os.Open(path)
+		image, err := kernel.Open(g.kernel)
 		if err != nil {
-			return usageError("%s %s: %v", flag, path, pathReason(err))
+			return err
 		}
-		f.Close()
+		image.Close()
+	}
+	if g.initrd != "" && g.initrd != noInitrd {
+		n, err := regularFile("-i", g.initrd)
+		if err != nil {
+			return err
+		}
+		if uint64(n) > size {
+			return fmt.Errorf("initrd %s (%s) does not fit in %s of guest memory", g.initrd, memory.FormatSize(uint64(n)), memory.FormatSize(size))
+		}
 	}
 	return nil
+}
+
+// regularFile is the size of a file that can be read, or a usage error that names the flag.
+func regularFile(flag, path string) (int64, error) {
+	st, err := os.Stat(path)
+	if err == nil && !st.Mode().IsRegular() { // opening a pipe would wait for its writer
+		err = errors.New("is no regular file")
+		if st.IsDir() {
+			err = errors.New("is a directory")
+		}
+	}
+	if err == nil {
+		var f *os.File
+		if f, err = os.Open(path); err == nil {
+			f.Close()
+			return st.Size(), nil
+		}
+	}
+	return 0, usageError("%s %s: %v", flag, path, pathReason(err))
 }
 
 // config makes the machine's configuration, fetching or building what the flags leave to the default guest.
@@ -82,12 +109,18 @@ func (g *guestFlags) config(ctx context.Context) (vmm.Config, error) {
 		return vmm.Config{}, usageError("-m %s: %v", g.memory, err)
 	}
 	c := vmm.Config{Kernel: g.kernel, Initrd: g.initrd, Cmdline: g.cmdline, Memory: size, VCPUs: g.vcpus, IRQChip: g.irqchip}
-	if c.Kernel == "" || c.Initrd == "" || c.Cmdline == "" {
+	if !g.cmdlineGiven {
+		c.Cmdline = images.DefaultCmdline
+	}
+	if g.needsDefault() {
 		d, err := images.DefaultGuest(ctx, os.Stderr)
 		if err != nil {
 			return c, fmt.Errorf("the default guest: %w", err)
 		}
-		c.Kernel, c.Initrd, c.Cmdline = or(c.Kernel, d.Kernel), or(c.Initrd, d.Initrd), or(c.Cmdline, d.Cmdline)
+		c.Kernel, c.Initrd = or(c.Kernel, d.Kernel), or(c.Initrd, d.Initrd)
+		if !g.cmdlineGiven {
+			c.Cmdline = d.Cmdline
+		}
 	}
 	if c.Initrd == noInitrd {
 		c.Initrd = ""

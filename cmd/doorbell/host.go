@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
+	"doorbell/guest/kernel"
 	"doorbell/images"
 	"doorbell/internal/lab"
 	"doorbell/internal/probe"
@@ -66,8 +68,8 @@ func inLab(ctx context.Context, r labRequest) error {
 	if err != nil {
 		return err
 	}
-	vmlinux, err := set.Vmlinux()
-	if err != nil {
+	vmlinux := filepath.Join(set.Dir, "vmlinux")
+	if err := kernel.Unpacked(set.Vmlinuz, vmlinux); err != nil {
 		return err
 	}
 	cfg := lab.Config{

@@ -8,6 +8,13 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// What QEMU's q35 takes and Debian's kernel needs.
+const (
+	maxLabCPUs   = 255
+	minLabMemory = 512 << 20
+	maxLabMemory = 1 << 40
+)
+
 func labCommand() *cobra.Command {
 	var host, memory string
 	var carry, files []string
@@ -33,12 +40,15 @@ that its arguments name travel along; a program of this machine brings its libra
 				return usageError("lab --host %q: there is tcg", host)
 			}
 			r := labRequest{command: args, binaries: carry, guest: guest, verbose: verbose, cpus: cpus}
-			if cpus < 1 {
-				return usageError("lab -c %d: a host needs at least one processor", cpus)
+			if cpus < 1 || cpus > maxLabCPUs {
+				return usageError("lab -c %d: an emulated host has 1 to %d processors", cpus, maxLabCPUs)
 			}
 			size, err := parseSize(memory)
 			if err != nil {
 				return usageError("lab -m %s: %v", memory, err)
+			}
+			if size < minLabMemory || size > maxLabMemory {
+				return usageError("lab -m %s: an emulated host has 512M to 1T of memory", memory)
 			}
 			r.memory = int64(size)
 			for _, f := range files {

@@ -13,7 +13,7 @@ import (
 )
 
 func probeCommand() *cobra.Command {
-	var spec string
+	var specs []string
 	cmd := &cobra.Command{
 		Use:   "probe",
 		Short: "Say what this host offers, and how that is known",
@@ -24,10 +24,7 @@ func probeCommand() *cobra.Command {
   doorbell lab -- doorbell probe             what the emulated host offers`,
 		Args: noArguments,
 		RunE: func(*cobra.Command, []string) error {
-			g := guestFlags{}
-			if spec != "" {
-				g.reports = []string{spec}
-			}
+			g := guestFlags{reports: specs}
 			targets, err := g.targets("text")
 			if err != nil {
 				return err
@@ -47,7 +44,7 @@ func probeCommand() *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&spec, "report", "", "text or json, with =FILE if wanted")
+	cmd.Flags().StringArrayVar(&specs, "report", nil, "text or json, with =FILE if wanted")
 	return cmd
 }
 

@@ -4,7 +4,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// VCPU is one virtual processor. Its methods are for the thread that runs it, except Kick.
+// VCPU is one virtual processor. Its methods are for the thread that runs it.
 type VCPU struct {
 	id  int
 	fd  int

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -65,8 +66,8 @@ type Counter struct {
 // Exits counts hardware exits by vCPU and by the reason's name (asm/svm.h or asm/vmx.h).
 type Exits map[int]map[string]uint64
 
-// maxTIDs bounds the histogram's filter, which the kernel takes as one line of at most a page.
-const maxTIDs = 128
+// maxTrigger bounds the histogram's definition, which the kernel takes as one write of at most a page.
+const maxTrigger = 4000
 
 // Start begins to count the exits of the threads tids, which run vCPUs of one machine; without any, of all machines.
 func Start(vendor kvm.Vendor, tids []int) (*Counter, error) {
@@ -74,8 +75,9 @@ func Start(vendor kvm.Vendor, tids []int) (*Counter, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(tids) > maxTIDs {
-		return nil, &kvm.NotSupportedError{Feature: feature, Reason: fmt.Sprintf("its filter takes at most %d vCPUs", maxTIDs)}
+	definition := trigger(tids)
+	if len(definition) > maxTrigger {
+		return nil, &kvm.NotSupportedError{Feature: feature, Reason: fmt.Sprintf("its filter has no room for %d vCPUs' threads", len(tids))}
 	}
 	removeStale(root)
 	dir := filepath.Join(root, "instances", fmt.Sprintf("doorbell-%d-%d", os.Getpid(), serial.Add(1)))
@@ -89,7 +91,7 @@ func Start(vendor kvm.Vendor, tids []int) (*Counter, error) {
 		err = &kvm.NotSupportedError{Feature: feature, Reason: "it has no vcpu_id field before Linux 5.12"}
 	}
 	if err == nil {
-		err = os.WriteFile(c.event("trigger"), []byte(trigger(tids)), 0)
+		err = os.WriteFile(c.event("trigger"), []byte(definition), 0)
 	}
 	if err != nil {
 		c.Close()
@@ -107,9 +109,20 @@ func trigger(tids []int) string {
 	if len(tids) == 0 {
 		return hist
 	}
-	conditions := make([]string, len(tids))
-	for i, t := range tids {
-		conditions[i] = fmt.Sprintf("common_pid==%d", t)
+	tids = slices.Sorted(slices.Values(tids))
+	var conditions []string
+	for i := 0; i < len(tids); {
+		n := 1
+		for i+n < len(tids) && tids[i+n] == tids[i]+n {
+			n++
+		}
+		if n > 2 { // threads made one after the other are numbered so
+			conditions = append(conditions, fmt.Sprintf("(common_pid>=%d&&common_pid<=%d)", tids[i], tids[i]+n-1))
+			i += n
+			continue
+		}
+		conditions = append(conditions, fmt.Sprintf("common_pid==%d", tids[i]))
+		i++
 	}
 	return hist + " if " + strings.Join(conditions, "||")
 }

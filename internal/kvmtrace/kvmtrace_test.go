@@ -40,9 +40,18 @@ func TestParse(t *testing.T) {
 }
 
 func TestTrigger(t *testing.T) {
-	want := "hist:keys=vcpu_id,exit_reason:size=4096 if common_pid==83||common_pid==84"
-	if got := trigger([]int{83, 84}); got != want {
-		t.Errorf("trigger %q, want %q", got, want)
+	const hist = "hist:keys=vcpu_id,exit_reason:size=4096"
+	for _, c := range []struct {
+		tids []int
+		want string
+	}{
+		{nil, hist},
+		{[]int{83, 84}, hist + " if common_pid==83||common_pid==84"},
+		{[]int{86, 83, 90, 85, 84}, hist + " if (common_pid>=83&&common_pid<=86)||common_pid==90"},
+	} {
+		if got := trigger(c.tids); got != c.want {
+			t.Errorf("trigger(%v) = %q, want %q", c.tids, got, c.want)
+		}
 	}
 }
 

@@ -15,13 +15,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// DevKVM is the KVM device.
-const DevKVM = "/dev/kvm"
-
 // Host describes the environment, asking KVM for its capabilities where there is one.
 func Host() Environment {
 	e := Environment{
-		Backend: Backend(), Kernel: release(), CPU: cpuinfo("model name"), CPUs: runtime.NumCPU(),
+		Backend: kvm.Backend(), Kernel: release(), CPU: cpuinfo("model name"), CPUs: runtime.NumCPU(),
 		Hypervisor: strings.TrimRight(cpuid.CPU.HypervisorVendorString, "\x00"), Capabilities: map[string]int{},
 		Mitigations: bootParameter("mitigations"), TransparentHugePage: selected("/sys/kernel/mm/transparent_hugepage/enabled"),
 		Doorbell: version(),
@@ -30,7 +27,7 @@ func Host() Environment {
 	if n, err := strconv.ParseInt(readLine("/sys/module/kvm/parameters/halt_poll_ns"), 10, 64); err == nil {
 		e.HaltPollNs = &n
 	}
-	if sys, err := kvm.Open(DevKVM); err == nil {
+	if sys, err := kvm.Open(kvm.Device); err == nil {
 		defer sys.Close()
 		if caps, err := sys.Capabilities(); err == nil {
 			for _, c := range caps.All() {
@@ -39,30 +36,6 @@ func Host() Environment {
 		}
 	}
 	return e
-}
-
-// Vendor is whose virtualization hardware KVM uses here, by the module that is loaded or built in.
-func Vendor() kvm.Vendor {
-	switch Backend() {
-	case "kvm-amd":
-		return kvm.VendorSVM
-	case "kvm-intel":
-		return kvm.VendorVMX
-	}
-	return kvm.VendorUnknown
-}
-
-// Backend names the KVM module behind /dev/kvm.
-func Backend() string {
-	for _, m := range []string{"kvm_amd", "kvm_intel", "kvm_pvm"} {
-		if exists("/sys/module/" + m) {
-			return strings.ReplaceAll(m, "_", "-")
-		}
-	}
-	if exists(DevKVM) {
-		return "unknown"
-	}
-	return "none"
 }
 
 // emulated tells whether a CPU emulator interprets this host's instructions, by the signature that it gives in CPUID leaf

@@ -17,15 +17,45 @@ import (
 func Findings() Report {
 	r := Report{Environment: Host()}
 	r.add(hardware(), device())
-	if sys, err := kvm.Open(DevKVM); err == nil {
-		defer sys.Close()
-		if caps, err := sys.Capabilities(); err == nil {
-			r.add(linuxGuests(), vcpus(caps), kernelIRQChip(sys, caps), splitIRQChip(sys, caps), userIRQChip(), irqfd(sys, caps), ioeventfd(sys, caps),
-				signalMSI(caps), statistics(caps), apicv())
-		}
+	if err := r.askKVM(); err != nil {
+		r.withoutKVM(err)
 	}
-	r.add(tracing(), vfio(), iommu(), remapping(), postedByIOMMU(), hugepages())
+	r.add(apicv(), tracing(), vfio(), iommu(), remapping(), postedByIOMMU(), hugepages())
 	return r
+}
+
+// askKVM adds what only KVM can answer.
+func (r *Report) askKVM() error {
+	sys, err := kvm.Open(kvm.Device)
+	if err != nil {
+		return err
+	}
+	defer sys.Close()
+	caps, err := sys.Capabilities()
+	if err != nil {
+		return err
+	}
+	r.add(linuxGuests(), vcpus(caps), kernelIRQChip(sys, caps), splitIRQChip(sys, caps), userIRQChip(sys), irqfd(sys, caps), ioeventfd(sys, caps),
+		signalMSI(caps), statistics(caps))
+	return nil
+}
+
+// withoutKVM adds the same lines where KVM cannot be asked: no, if there is none; unknown, if this user may not.
+func (r *Report) withoutKVM(err error) {
+	answer := Unknown
+	if kvm.Backend() == "none" {
+		answer = No
+	}
+	for _, f := range []Finding{
+		{Name: "linux_guests", Title: "runs stock Linux"}, {Name: "max_vcpus", Title: "vCPUs per machine"},
+		{Name: "irqchip_kernel", Title: "irqchip in the kernel"}, {Name: "irqchip_split", Title: "irqchip split"},
+		{Name: "irqchip_user", Title: "irqchip in userspace"}, {Name: "irqfd", Title: "interrupts by eventfd (irqfd)"},
+		{Name: "ioeventfd", Title: "doorbells by eventfd (ioeventfd)"}, {Name: "signal_msi", Title: "MSI injection by ioctl"},
+		{Name: "kvm_statistics", Title: "KVM's own statistics"},
+	} {
+		f.Answer, f.Evidence = answer, "KVM cannot be asked: "+reason(err)
+		r.add(f)
+	}
 }
 
 func (r *Report) add(f ...Finding) { r.Findings = append(r.Findings, f...) }
@@ -45,14 +75,14 @@ func hardware() Finding {
 }
 
 func device() Finding {
-	f := Finding{Name: "kvm", Title: "KVM device", Answer: Yes, Value: Backend()}
-	sys, err := kvm.Open(DevKVM)
+	f := Finding{Name: "kvm", Title: "KVM device", Answer: Yes, Value: kvm.Backend()}
+	sys, err := kvm.Open(kvm.Device)
 	if err != nil {
 		f.Answer, f.Evidence = No, reason(err)
 		return f
 	}
 	sys.Close()
-	f.Evidence = fmt.Sprintf("%s opens and speaks API version %d; module %s is loaded", DevKVM, kvm.APIVersion, Backend())
+	f.Evidence = fmt.Sprintf("%s opens and speaks API version %d; module %s is loaded", kvm.Device, kvm.APIVersion, kvm.Backend())
 	return f
 }
 
@@ -102,8 +132,16 @@ func splitIRQChip(sys *kvm.System, caps *kvm.Capabilities) Finding {
 	return f.unless(err)
 }
 
-func userIRQChip() Finding {
-	return Finding{Name: "irqchip_user", Title: "irqchip in userspace", Answer: Yes, Evidence: "KVM_INTERRUPT and interrupt windows are part of every KVM"}
+// userIRQChip needs nothing but a vCPU that KVM makes without its own LAPIC; interrupts then go in by KVM_INTERRUPT.
+func userIRQChip(sys *kvm.System) Finding {
+	f := Finding{Name: "irqchip_user", Title: "irqchip in userspace", Answer: Yes, Evidence: "KVM_CREATE_VCPU made a vCPU without an in-kernel LAPIC"}
+	return f.unless(tryVM(sys, func(vm *kvm.VM) error {
+		cpu, err := vm.CreateVCPU(0)
+		if err != nil {
+			return err
+		}
+		return cpu.Close()
+	}))
 }
 
 func irqfd(sys *kvm.System, caps *kvm.Capabilities) Finding {
@@ -157,9 +195,9 @@ func statistics(caps *kvm.Capabilities) Finding {
 // machine that does something the hardware cannot).
 func apicv() Finding {
 	f := Finding{Name: "apicv", Title: "APIC virtualization (APICv, AVIC)", Answer: Yes}
-	path := map[string]string{"kvm-amd": "/sys/module/kvm_amd/parameters/avic", "kvm-intel": "/sys/module/kvm_intel/parameters/enable_apicv"}[Backend()]
+	path := map[string]string{"kvm-amd": "/sys/module/kvm_amd/parameters/avic", "kvm-intel": "/sys/module/kvm_intel/parameters/enable_apicv"}[kvm.Backend()]
 	if path == "" {
-		f.Answer, f.Evidence = No, "neither kvm_intel nor kvm_amd is behind "+DevKVM
+		f.Answer, f.Evidence = No, "neither kvm_intel nor kvm_amd is behind "+kvm.Device
 		return f
 	}
 	switch v := readLine(path); v {

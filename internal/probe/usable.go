@@ -13,7 +13,7 @@ import (
 // A /dev/kvm that answers is not enough: a backend for paravirtual guests (PVM) runs on processors without VT-x or SVM and
 // emulates what other guests do in ring 0, with many instructions missing. So a few of them are run.
 func UsableKVM() error {
-	sys, err := kvm.Open(DevKVM)
+	sys, err := kvm.Open(kvm.Device)
 	if err != nil {
 		return err
 	}
@@ -30,10 +30,10 @@ func UsableKVM() error {
 		if err := runInstructions(sys); err != nil {
 			why += "; " + err.Error()
 		}
-		return &kvm.NotSupportedError{Feature: "KVM for Linux guests", Reason: fmt.Sprintf("%s is backed by %s without hardware virtualization (%s)", DevKVM, Backend(), why)}
+		return &kvm.NotSupportedError{Feature: "KVM for Linux guests", Reason: fmt.Sprintf("%s is backed by %s without hardware virtualization (%s)", kvm.Device, kvm.Backend(), why)}
 	}
 	if err := runInstructions(sys); err != nil {
-		return &kvm.NotSupportedError{Feature: "KVM for Linux guests", Reason: fmt.Sprintf("%s cannot run ordinary kernel code: %v", DevKVM, err)}
+		return &kvm.NotSupportedError{Feature: "KVM for Linux guests", Reason: fmt.Sprintf("%s cannot run ordinary kernel code: %v", kvm.Device, err)}
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package report
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -133,5 +134,51 @@ func TestWriteIsWholeOrNothing(t *testing.T) {
 	}
 	if err := (&Target{Format: JSON, Path: "/nonexistent/r.json"}).Open(); err == nil || !strings.Contains(err.Error(), "/nonexistent/r.json") {
 		t.Errorf("%v does not name the file", err)
+	}
+}
+
+// TestLinksStayLinks: what a symbolic link leads to is replaced, the link is not; /dev/stdout and its like are written in place.
+func TestLinksStayLinks(t *testing.T) {
+	dir := t.TempDir()
+	real, link := filepath.Join(dir, "real.json"), filepath.Join(dir, "link.json")
+	if err := os.WriteFile(real, []byte("old"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("real.json", link); err != nil {
+		t.Fatal(err)
+	}
+	write := func(path string) {
+		t.Helper()
+		target := &Target{Format: JSON, Path: path}
+		if err := target.Open(); err != nil {
+			t.Fatal(err)
+		}
+		if err := target.Write(sample(), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(link)
+	if b, _ := os.ReadFile(real); !json.Valid(b) {
+		t.Errorf("the link's file holds %q", b)
+	}
+	if st, _ := os.Lstat(link); st.Mode()&os.ModeSymlink == 0 {
+		t.Error("the link was replaced")
+	}
+
+	f, err := os.Create(filepath.Join(dir, "open.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	descriptor := filepath.Join(dir, "descriptor")
+	if err := os.Symlink(fmt.Sprintf("/proc/self/fd/%d", f.Fd()), descriptor); err != nil {
+		t.Fatal(err)
+	}
+	write(descriptor)
+	if b, _ := os.ReadFile(f.Name()); !json.Valid(b) {
+		t.Errorf("the open file holds %q", b)
+	}
+	if st, _ := os.Lstat(descriptor); st.Mode()&os.ModeSymlink == 0 {
+		t.Error("the descriptor's name was replaced")
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -25,8 +27,41 @@ type Target struct {
 	Format Format
 	Path   string // empty: a stream
 	Stderr bool   // the stream is standard error, not standard output
+	place  string // Path with its links followed: what is replaced
 	temp   *os.File
 	direct *os.File
+}
+
+// Direct says, after Open, whether the report is written in place: to a device, a pipe or a descriptor.
+func (t *Target) Direct() bool { return t.direct != nil }
+
+// namesDescriptor tells /dev/stdout and its like, whose file must not be replaced: it is open already.
+func namesDescriptor(path string) bool {
+	for range 40 { // the kernel's own limit of links
+		if strings.HasPrefix(path, "/proc/") || strings.HasPrefix(path, "/dev/fd/") {
+			return true
+		}
+		next, err := os.Readlink(path)
+		if err != nil {
+			return false
+		}
+		if !filepath.IsAbs(next) {
+			next = filepath.Join(filepath.Dir(path), next)
+		}
+		path = next
+	}
+	return false
+}
+
+// createBeside makes a new file in path's folder, with the rights that the user's umask leaves.
+func createBeside(path string) (*os.File, error) {
+	for {
+		name := fmt.Sprintf("%s/.%s.%08x", filepath.Dir(path), filepath.Base(path), rand.Uint32())
+		f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+		if !errors.Is(err, fs.ErrExist) {
+			return f, err
+		}
+	}
 }
 
 // ParseTargets reads "json=r.json,text": formats, each with an optional file.
@@ -58,16 +93,20 @@ func (t *Target) Open() error {
 	if t.Path == "" || t.Format == None {
 		return nil
 	}
-	if st, err := os.Stat(t.Path); err == nil && !st.Mode().IsRegular() {
+	if st, err := os.Stat(t.Path); err == nil && (!st.Mode().IsRegular() || namesDescriptor(t.Path)) {
 		if st.IsDir() {
 			return fmt.Errorf("--report %s: %s is a directory", t.Format, t.Path)
 		}
-		if t.direct, err = os.OpenFile(t.Path, os.O_WRONLY, 0); err != nil {
+		if t.direct, err = os.OpenFile(t.Path, os.O_WRONLY|os.O_APPEND, 0); err != nil {
 			return fmt.Errorf("--report %s: %w", t.Format, err)
 		}
 		return nil
 	}
-	f, err := os.CreateTemp(filepath.Dir(t.Path), "."+filepath.Base(t.Path)+".*")
+	t.place = t.Path
+	if real, err := filepath.EvalSymlinks(t.Path); err == nil {
+		t.place = real // a link stays one, and what it leads to is replaced
+	}
+	f, err := createBeside(t.place)
 	if err != nil {
 		var pe *os.PathError
 		if errors.As(err, &pe) {
@@ -120,7 +159,9 @@ func (t *Target) write(s string, stream io.Writer) error {
 	switch {
 	case t.direct != nil:
 		_, err := io.WriteString(t.direct, s)
-		return errors.Join(err, t.direct.Close())
+		err = errors.Join(err, t.direct.Close())
+		t.direct = nil
+		return err
 	case t.temp == nil:
 		_, err := io.WriteString(stream, s)
 		return err
@@ -132,13 +173,10 @@ func (t *Target) write(s string, stream io.Writer) error {
 	if err := t.temp.Sync(); err != nil {
 		return err
 	}
-	if err := t.temp.Chmod(0o644); err != nil {
-		return err
-	}
 	if err := t.temp.Close(); err != nil {
 		return err
 	}
-	err := os.Rename(t.temp.Name(), t.Path)
+	err := os.Rename(t.temp.Name(), t.place)
 	if err == nil {
 		t.temp = nil
 	}
@@ -152,4 +190,20 @@ func (t *Target) Discard() {
 		os.Remove(t.temp.Name())
 		t.temp = nil
 	}
+	if t.direct != nil {
+		t.direct.Close()
+		t.direct = nil
+	}
+}
+
+// Copy passes on a report that somebody else has written to a file, where the target is direct.
+func (t *Target) Copy(from string) error {
+	b, err := os.ReadFile(from)
+	if err == nil {
+		err = t.write(string(b), nil)
+	}
+	if err != nil {
+		return fmt.Errorf("--report %s: writing %s: %w", t.Format, t.Path, err)
+	}
+	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 
+	"doorbell/guest/kernel"
 	"doorbell/images"
 	"doorbell/internal/probe"
 )
@@ -70,9 +71,8 @@ func (s *setup) defaults(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.bzImage, s.initrd = set.Vmlinuz, g.Initrd
-	s.vmlinux, err = set.Vmlinux()
-	return err
+	s.bzImage, s.initrd, s.vmlinux = set.Vmlinuz, g.Initrd, filepath.Join(set.Dir, "vmlinux")
+	return kernel.Unpacked(s.bzImage, s.vmlinux)
 }
 
 // firmware are the files that QEMU needs to enter a vmlinux on a q35 machine without devices.

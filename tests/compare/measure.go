@@ -13,6 +13,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"doorbell/internal/kvm"
 	"doorbell/internal/kvmtrace"
 	"doorbell/internal/probe"
 
@@ -49,14 +50,43 @@ func measure(ctx context.Context, s *setup) error {
 		}
 	}
 	table(all, results, seed)
+	return budgets(results[0], results[slices.IndexFunc(all, func(a arm) bool { return a.name == baseline })])
+}
+
+// budgets are doorbell's promises: an error names the first that this run did not keep.
+func budgets(doorbell, qemu []result) error {
+	const (
+		timeRatio = 0.8
+		exits     = 10000
+		faults    = 2000
+		beyond    = 25 << 20
+	)
+	if r := median(doorbell, seconds) / median(qemu, seconds); r > timeRatio {
+		return fmt.Errorf("doorbell took %.2f of QEMU's time to userspace, more than %.1f", r, timeRatio)
+	}
+	for _, b := range []struct {
+		what  string
+		of    func(result) float64
+		limit float64
+	}{
+		{"VM exits", func(r result) float64 { return float64(r.exits) }, exits},
+		{"nested page faults", func(r result) float64 { return float64(r.faults) }, faults},
+		{"resident bytes beyond guest memory", func(r result) float64 { return float64(r.beyond) }, beyond},
+	} {
+		if n := median(doorbell, b.of); n > b.limit {
+			return fmt.Errorf("doorbell needed %.0f %s, more than %.0f", n, b.what, b.limit)
+		}
+	}
 	return nil
 }
+
+func seconds(r result) float64 { return r.seconds }
 
 // runArm starts a VMM on a terminal (gokvm hangs without one) and looks at it when its guest reaches userspace.
 func runArm(ctx context.Context, a arm) (r result, err error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	trace, err := kvmtrace.Start(probe.Vendor(), nil)
+	trace, err := kvmtrace.Start(kvm.HostVendor(), nil)
 	if err != nil {
 		return r, err
 	}
@@ -143,7 +173,6 @@ func table(all []arm, results [][]result, seed uint64) {
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "VMM\ts\t/ QEMU\texits\t/ QEMU\tport I/O\tpage faults\tresident beyond guest\t/ QEMU\t")
-	seconds := func(r result) float64 { return r.seconds }
 	exits := func(r result) float64 { return float64(r.exits) }
 	beyond := func(r result) float64 { return float64(r.beyond) }
 	for i, a := range all {
