@@ -66,6 +66,9 @@ type Counter struct {
 // Exits counts hardware exits by vCPU and by the reason's name (asm/svm.h or asm/vmx.h).
 type Exits map[int]map[string]uint64
 
+// initialPIDs is the link of the initial PID namespace, whose inode number is fixed (include/linux/proc_ns.h, PROC_PID_INIT_INO).
+const initialPIDs = "pid:[4026531836]"
+
 // maxTrigger bounds the histogram's definition, which the kernel takes as one write of at most a page.
 const maxTrigger = 4000
 
@@ -74,6 +77,9 @@ func Start(vendor kvm.Vendor, tids []int) (*Counter, error) {
 	root, err := Find()
 	if err != nil {
 		return nil, err
+	}
+	if ns, err := os.Readlink("/proc/self/ns/pid"); err == nil && ns != initialPIDs {
+		return nil, &kvm.NotSupportedError{Feature: feature, Reason: "this process is in a PID namespace (a container): the tracepoint knows its threads by other numbers"}
 	}
 	definition := trigger(tids)
 	if len(definition) > maxTrigger {
