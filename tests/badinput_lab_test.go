@@ -70,7 +70,7 @@ func TestBadInput(t *testing.T) {
 		{"memory is no number", []string{"boot", "-m", "lots"}, 2, []string{"-m", "lots"}},
 		{"too little memory", []string{"boot", "-m", "1M"}, 2, []string{"-m"}},
 		{"too much memory", []string{"boot", "-m", "9999999T"}, 2, []string{"-m"}},
-		{"no vCPU", []string{"boot", "-c", "0"}, 2, []string{"-c 0"}},
+		{"no vCPU", []string{"boot", "-c", "0"}, 2, []string{"-c: 0 vCPUs"}},
 		{"negative vCPUs", []string{"boot", "-c", "-3"}, 2, []string{"-c"}},
 		{"too many vCPUs", []string{"boot", "-c", "100000"}, 2, []string{"-c", "100000", "1024"}},
 		{"unknown irqchip", []string{"boot", "--irqchip", "8259"}, 2, []string{"--irqchip", "8259"}},
