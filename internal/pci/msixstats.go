@@ -1,0 +1,31 @@
+package pci
+
+// VectorStats is what happened to one vector, for reports.
+type VectorStats struct {
+	Vector int
+	// Message is the one routed last; Live says that it is delivered.
+	Message Message
+	Live    bool
+	// Fired counts the device model's calls of Fire. The kernel's own firing of the eventfd is seen only while the vector is not live.
+	Fired uint64
+	// Masked counts firings that found the vector masked; of those, Coalesced were merged into one that was pending, and Refired were
+	// delivered when the vector was unmasked. The rest is pending or was given up with a reset.
+	Masked, Coalesced, Refired uint64
+	// Unmaskings and Routings are the guest's changes, Undelivered unmaskings with an address of no interrupt controller.
+	Unmaskings, Routings, Undelivered uint64
+}
+
+// Stats is the account of every vector.
+func (m *MSIX) Stats() []VectorStats {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	rows := make([]VectorStats, len(m.vectors))
+	for i := range m.vectors {
+		v := &m.vectors[i]
+		rows[i] = VectorStats{
+			Vector: i, Message: v.route, Live: v.live, Fired: v.fired.Load(), Masked: v.masked, Coalesced: v.coalesced,
+			Refired: v.refired, Unmaskings: v.unmaskings, Routings: v.routings, Undelivered: v.undelivered,
+		}
+	}
+	return rows
+}
