@@ -180,9 +180,6 @@ func clean(p []byte) string {
 	return strings.TrimSpace(s)
 }
 
-// finish takes what the guest sent last, after its vCPUs have stopped.
-func (a *agentChannel) finish(m *Machine) { a.receive(m) }
-
 // result is what the agent said, and where it said nothing, why.
 func (a *agentChannel) result() (at time.Duration, rss residency, r *guestreport.Report, missing string) {
 	a.mu.Lock()

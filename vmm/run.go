@@ -93,11 +93,10 @@ func (m *Machine) Run(ctx context.Context) (*Result, error) {
 	}
 	m.phase(string(e.end))
 	m.leave(e, stopped, left)
-	rss := m.residency("end")
 	if line, ok := m.watch.panicked(); ok && e.end != Stopped {
 		e = ending{Crashed, "the guest's kernel panicked: " + line}
 	}
-	return m.result(e, trace, traceErr, rss), nil
+	return m.result(e, trace, traceErr), nil
 }
 
 // fromStop judges a vCPU that left its loop on its own.
@@ -189,9 +188,9 @@ func selfRSS() (uint64, error) {
 }
 
 // result draws up the account. Every vCPU has left the guest.
-func (m *Machine) result(e ending, trace *kvmtrace.Counter, traceErr error, rss residency) *Result {
-	m.agent.finish(m)
-	userspaceAt, atUserspace, agent, missing := m.agent.result()
+func (m *Machine) result(e ending, trace *kvmtrace.Counter, traceErr error) *Result {
+	m.agent.receive(m) // what the guest sent last
+	userspaceAt, rss, agent, missing := m.agent.result()
 	r := &Result{End: e.end, Reason: e.reason, Agent: agent, AgentMissing: missing}
 	a := &r.Account
 	*a = Account{
@@ -204,8 +203,8 @@ func (m *Machine) result(e ending, trace *kvmtrace.Counter, traceErr error, rss 
 	if userspaceAt > 0 {
 		s := userspaceAt.Seconds()
 		a.BootToUserspaceS = &s
-		rss = atUserspace
 	} else {
+		rss = m.residency("end")
 		a.missing("boot_to_userspace_s", missing)
 	}
 	if rss.err != nil {
