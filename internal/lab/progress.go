@@ -96,6 +96,19 @@ func (p *progress) up() {
 	})
 }
 
+// again says that the host is started once more.
+func (p *progress) again() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ended || p.w == nil {
+		return
+	}
+	if p.terminal && !p.last.IsZero() {
+		p.say("\n")
+	}
+	p.say("lab: the emulated host hangs after %.0f s, starting it again\n", p.now().Sub(p.start).Seconds())
+}
+
 // fail ends the telling; the error tells the rest.
 func (p *progress) fail() {
 	p.end(func(time.Duration) {

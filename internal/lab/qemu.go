@@ -118,7 +118,8 @@ func (q qemu) arguments(cfg Config) []string {
 // without tsc=reliable Linux would distrust it, since the emulated processor
 // does not promise that, and pay a device read for every clock reading.
 func kernelCommandLine(cfg Config) string {
-	line := "console=ttyS0 panic=-1 mitigations=off audit=0 nokaslr tsc=reliable no_timer_check random.trust_cpu=on cryptomgr.notests"
+	line := "console=ttyS0 panic=-1 mitigations=off audit=0 nokaslr tsc=reliable no_timer_check random.trust_cpu=on cryptomgr.notests " +
+		l1.FirstCPUOnly
 	if cfg.Console == nil {
 		line += " quiet"
 	}

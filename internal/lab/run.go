@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -33,19 +34,32 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 	if err != nil {
 		return Result{ExitStatus: 1}, err
 	}
+	defer initramfs.Close()
 	progress := newProgress(cfg.Progress, describe(cfg, q), start)
 	defer progress.fail()
-	m, err := q.start(cfg, initramfs)
-	initramfs.Close()
-	if err != nil {
-		return Result{ExitStatus: 1}, err
+	for i, part := range attempts {
+		m, startErr := q.start(cfg, initramfs)
+		if startErr != nil {
+			return Result{ExitStatus: 1}, startErr
+		}
+		s := newSession(cfg, p, m, progress, start)
+		var result Result
+		result, err = s.run(ctx, signals, time.Duration(float64(cfg.StartTimeout)*part))
+		s.restoreTerminal()
+		s.home.abort()
+		m.stop()
+		if !errors.Is(err, errNotUp) || i == len(attempts)-1 {
+			return result, err
+		}
+		progress.again()
 	}
-	defer m.stop()
-	s := newSession(cfg, p, m, progress, start)
-	defer s.home.abort()
-	defer s.restoreTerminal()
-	return s.run(ctx, signals)
+	return Result{ExitStatus: 1}, err
 }
+
+// attempts are the shares of Config.StartTimeout that each start gets. QEMU's
+// emulation now and then hangs a machine that boots (see l1's steady); nothing
+// of the command has run by then, and starting again costs only time.
+var attempts = []float64{0.25, 0.25, 0.5}
 
 // describe names what is being started.
 func describe(cfg Config, q qemu) string {

@@ -58,12 +58,14 @@ func newSession(cfg Config, p *plan, m *machine, progress *progress, start time.
 
 // run is the session from QEMU's start to its outcome. It returns with L1
 // still there; the caller stops it.
-func (s *session) run(ctx context.Context, signals <-chan os.Signal) (Result, error) {
+//
+// The error is errNotUp when L1 was not up within the timeout.
+func (s *session) run(ctx context.Context, signals <-chan os.Signal, upWithin time.Duration) (Result, error) {
 	go func() {
 		result, err := s.receive()
 		s.ended <- ending{result, err}
 	}()
-	timeout := time.NewTimer(s.cfg.StartTimeout)
+	timeout := time.NewTimer(upWithin)
 	defer timeout.Stop()
 	ready, started, exited := s.ready, s.started, s.machine.exited
 	stopped := Result{ExitStatus: 1}
@@ -87,7 +89,7 @@ func (s *session) run(ctx context.Context, signals <-chan os.Signal) (Result, er
 			stopped.StartSeconds = s.sinceStart()
 
 		case <-timeout.C:
-			return stopped, s.hostError(fmt.Sprintf("did not come up in %v", s.cfg.StartTimeout))
+			return stopped, fmt.Errorf("%w%w", s.hostError(fmt.Sprintf("did not come up in %v", upWithin)), errNotUp)
 
 		case <-ctx.Done():
 			return stopped, fmt.Errorf("lab: stopped: %w", context.Cause(ctx))
@@ -111,6 +113,9 @@ func (s *session) run(ctx context.Context, signals <-chan os.Signal) (Result, er
 		}
 	}
 }
+
+// errNotUp marks the error of a start that took too long; it adds no words.
+var errNotUp = errors.New("")
 
 func (s *session) sinceStart() float64 { return time.Since(s.start).Seconds() }
 

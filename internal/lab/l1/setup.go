@@ -148,5 +148,5 @@ func prepare() error {
 	if err := steady(); err != nil {
 		complain(fmt.Errorf("KVM is left as it is: %w", err)) // the command finds out whether it matters
 	}
-	return nil
+	return startCPUs()
 }

@@ -2,7 +2,9 @@ package l1
 
 import (
 	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
 
 	"doorbell/internal/kvm"
 )
@@ -15,7 +17,8 @@ import (
 // patches code that the other processors are running, such as the scheduler's.
 // Real processors take that; QEMU 7.2's emulation may go on running a stale
 // copy that holds a breakpoint, and L1 hangs with both processors at work. It was seen
-// about once in two hundred flips. With these machines in place nothing flips any more.
+// about once in two hundred flips. With these machines in place nothing flips any more, and
+// while they are made there is one processor only, which cannot be caught out.
 //
 // A host without KVM, or whose command needs none, is not less of a host: the
 // caller may ignore the error.
@@ -37,4 +40,24 @@ func steady() (err error) {
 		err = errors.Join(err, e)
 	}
 	return err
+}
+
+// FirstCPUOnly is what the lab adds to L1's kernel command line: everything
+// that patches the kernel while it boots is over before there is a second
+// processor to run a stale copy (see steady). noreplace-smp saves patching the
+// lock prefixes out and in again.
+const FirstCPUOnly = "maxcpus=1 noreplace-smp"
+
+// startCPUs brings up the processors that FirstCPUOnly has left out.
+func startCPUs() error {
+	switches, err := filepath.Glob("/sys/devices/system/cpu/cpu[0-9]*/online") // the first processor has none
+	if err != nil {
+		return err
+	}
+	for _, s := range switches {
+		if err := os.WriteFile(s, []byte("1"), 0); err != nil {
+			return fmt.Errorf("start a processor: %w", err)
+		}
+	}
+	return nil
 }
