@@ -11,8 +11,10 @@ import (
 
 // Kernel is KVM's own PIC pair, IOAPIC, PIT and local APICs.
 //
-// KVM starts with the routes that a PC has: GSI 0 to 15 to the PICs and the IOAPIC, 16 to 23 to the IOAPIC alone.
+// KVM starts with the routes that a PC has: GSI 0 to 15 to the PICs and the IOAPIC, 16 to 23 to the IOAPIC alone. Message
+// vectors take GSIs from 24 on; see messages.
 type Kernel struct {
+	messages
 	vm    *kvm.VM
 	lines []*Line
 }
@@ -35,8 +37,26 @@ func NewKernel(vm *kvm.VM, caps *kvm.Capabilities) (*Kernel, error) {
 			return nil, err
 		}
 	}
-	return &Kernel{vm: vm}, nil
+	return &Kernel{vm: vm, messages: newMessages(vm, pcRoutes(), caps.Value(kvm.CapIRQRouting))}, nil
 }
+
+// pcRoutes are the routes that KVM_CREATE_IRQCHIP makes. Setting the table replaces them, so that they are part of every table.
+func pcRoutes() []kvm.Route {
+	var routes []kvm.Route
+	for gsi := range uint32(ioapicPins) {
+		routes = append(routes, kvm.Route{Chip: &kvm.ChipRoute{GSI: gsi, Chip: kvm.ChipIOAPIC, Pin: gsi}})
+		switch {
+		case gsi < 8:
+			routes = append(routes, kvm.Route{Chip: &kvm.ChipRoute{GSI: gsi, Chip: kvm.ChipPICMaster, Pin: gsi}})
+		case gsi < 16:
+			routes = append(routes, kvm.Route{Chip: &kvm.ChipRoute{GSI: gsi, Chip: kvm.ChipPICSlave, Pin: gsi - 8}})
+		}
+	}
+	return routes
+}
+
+// ioapicPins is the number of input pins of KVM's IOAPIC (KVM_IOAPIC_NUM_PINS); their GSIs are 0 and up.
+const ioapicPins = 24
 
 // Name is the controller's name on the command line and in reports.
 func (k *Kernel) Name() string { return "kernel" }

@@ -10,6 +10,7 @@ import (
 
 	"doorbell/internal/kvm"
 	"doorbell/internal/ledger"
+	"doorbell/internal/pci"
 	"doorbell/irqchip"
 )
 
@@ -72,5 +73,102 @@ func TestLineReachesTheLAPIC(t *testing.T) {
 	}
 	if book.Lines()[0].Raised != 1 {
 		t.Errorf("ledger %+v", book.Lines())
+	}
+}
+
+// TestVectorReachesTheLAPIC: what is fired while a vector is disconnected stays in its eventfd and arrives when it is connected, by the
+// route of that moment; what is fired while it is connected arrives at once.
+func TestVectorReachesTheLAPIC(t *testing.T) {
+	sys, err := kvm.Open("/dev/kvm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sys.Close()
+	caps, err := sys.Capabilities()
+	if err != nil {
+		t.Fatal(err)
+	}
+	vm, err := sys.CreateVM()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer vm.Close()
+	chip, err := irqchip.NewKernel(vm, caps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer chip.Close()
+	var cpus []*kvm.VCPU
+	for id := range 2 {
+		cpu, err := vm.CreateVCPU(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer cpu.Close()
+		regs, err := cpu.LAPIC()
+		if err != nil {
+			t.Fatal(err)
+		}
+		binary.LittleEndian.PutUint32(regs.Regs[0xf0:], 1<<8|0xff) // SVR: software-enabled
+		if err := cpu.SetLAPIC(&regs); err != nil {
+			t.Fatal(err)
+		}
+		cpus = append(cpus, cpu)
+	}
+	pending := func(cpu int, vector uint8) bool {
+		regs, err := cpus[cpu].LAPIC()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return binary.LittleEndian.Uint32(regs.Regs[0x200+int(vector)/32*16:])>>(vector%32)&1 != 0
+	}
+	// A connected eventfd with a count in it is taken from a workqueue.
+	arrives := func(cpu int, vector uint8) {
+		t.Helper()
+		for deadline := time.Now().Add(10 * time.Second); !pending(cpu, vector); runtime.Gosched() {
+			if time.Now().After(deadline) {
+				t.Fatalf("vector %#x is not in the IRR of vCPU %d", vector, cpu)
+			}
+		}
+	}
+	to := func(cpu int, vector uint8) pci.Message {
+		return pci.Message{Address: 0xfee00000 | uint64(cpu)<<12, Data: uint32(vector)}
+	}
+	v, err := chip.NewVector("test", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(chip.SetRoutes([]pci.Route{{Vector: v, Message: to(0, 0x41)}}))
+	v.Fire()
+	v.Fire()
+	if pending(0, 0x41) {
+		t.Fatal("a masked vector was delivered")
+	}
+	must(chip.SetRoutes([]pci.Route{{Vector: v, Message: to(1, 0x42)}}))
+	must(v.Connect())
+	arrives(1, 0x42)
+	if n := v.Take(); n != 0 {
+		t.Errorf("%d firings are still in the eventfd", n)
+	}
+	must(v.Disconnect())
+	must(chip.SetRoutes([]pci.Route{{Vector: v, Message: to(0, 0x43)}}))
+	must(v.Connect())
+	v.Fire()
+	arrives(0, 0x43)
+	must(v.Disconnect())
+	v.Fire()
+	if n := v.Take(); n != 1 {
+		t.Errorf("%d firings are pending, want 1", n)
+	}
+	chip.Release([]pci.Vector{v})
+	must(chip.Remove(v))
+	if pending(0, 0x41) || pending(0, 0x42) || pending(1, 0x43) {
+		t.Error("a message went elsewhere")
 	}
 }

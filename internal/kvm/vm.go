@@ -84,7 +84,7 @@ func (v *VM) RemoveIRQFD(gsi uint32, eventfd int) error {
 }
 
 // IOEventFD makes a guest's write of length bytes to the address (a port if pio) signal eventfd instead of leaving to
-// userspace.
+// userspace; with length 0, where KVM_CAP_IOEVENTFD_ANY_LENGTH is, a write of any length.
 func (v *VM) IOEventFD(addr uint64, length uint32, pio bool, eventfd int) error {
 	e := ioeventfd{Addr: addr, Len: length, FD: int32(eventfd)}
 	if pio {
@@ -92,6 +92,16 @@ func (v *VM) IOEventFD(addr uint64, length uint32, pio bool, eventfd int) error 
 	}
 	_, err := ioctlPointer(v.fd, kvmIoeventfd, &e)
 	return fail(kvmIoeventfd, err, "address %#x", addr)
+}
+
+// RemoveIOEventFD undoes IOEventFD, whose arguments it needs.
+func (v *VM) RemoveIOEventFD(addr uint64, length uint32, pio bool, eventfd int) error {
+	e := ioeventfd{Addr: addr, Len: length, FD: int32(eventfd), Flags: ioeventfdFlagDeassign}
+	if pio {
+		e.Flags |= ioeventfdFlagPIO
+	}
+	_, err := ioctlPointer(v.fd, kvmIoeventfd, &e)
+	return fail(kvmIoeventfd, err, "remove address %#x", addr)
 }
 
 // SignalMSI injects a message. delivered is false where the guest's APIC blocked it.

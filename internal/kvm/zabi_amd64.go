@@ -12,6 +12,7 @@ const (
 	pitSpeakerDummy             = 0x1  // KVM_PIT_SPEAKER_DUMMY
 	irqfdFlagDeassign           = 0x1  // KVM_IRQFD_FLAG_DEASSIGN
 	ioeventfdFlagPIO            = 0x2  // KVM_IOEVENTFD_FLAG_PIO
+	ioeventfdFlagDeassign       = 0x4  // KVM_IOEVENTFD_FLAG_DEASSIGN
 	RoutingIRQChip              = 0x1  // KVM_IRQ_ROUTING_IRQCHIP
 	RoutingMSI                  = 0x2  // KVM_IRQ_ROUTING_MSI
 	ChipPICMaster               = 0x0  // KVM_IRQCHIP_PIC_MASTER
