@@ -39,7 +39,7 @@ func runsHere(host string) bool {
 }
 
 // labModules are what the emulated host loads beside the lab's own channel.
-var labModules = []string{"virtio_pci", "virtio_console", "irqbypass", "kvm", "kvm-amd"}
+var labModules = []string{"virtio_pci", "virtio_console", "irqbypass", "kvm", "kvm-amd", "tun"}
 
 // guestDir is where the default guest lies in the emulated host.
 const guestDir = "/var/lib/doorbell/guest"
@@ -54,6 +54,7 @@ type labRequest struct {
 	files    []lab.File
 	memory   int64
 	cpus     int
+	retries  int
 	verbose  bool
 	guest    bool // carry the default guest along
 }
@@ -73,7 +74,7 @@ func inLab(ctx context.Context, r labRequest) error {
 		return err
 	}
 	cfg := lab.Config{
-		Kernel: vmlinux, Command: r.command, Binaries: r.binaries, Files: r.files, Memory: r.memory, CPUs: r.cpus,
+		Kernel: vmlinux, Command: r.command, Binaries: r.binaries, Files: r.files, Memory: r.memory, CPUs: r.cpus, Retries: max(r.retries, 0),
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Progress: os.Stderr,
 		TTY: term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stdout.Fd())),
 	}

@@ -18,7 +18,7 @@ const (
 func labCommand() *cobra.Command {
 	var host, memory string
 	var carry, files []string
-	var cpus int
+	var cpus, retries int
 	var guest, verbose bool
 	cmd := &cobra.Command{
 		Use:   "lab [flags] -- COMMAND [ARG ...]",
@@ -39,7 +39,7 @@ that its arguments name travel along; a program of this machine brings its libra
 			if host != hostTCG {
 				return usageError("lab --host %q: there is tcg", host)
 			}
-			r := labRequest{command: args, binaries: carry, guest: guest, verbose: verbose, cpus: cpus}
+			r := labRequest{command: args, binaries: carry, guest: guest, verbose: verbose, cpus: cpus, retries: retries}
 			if cpus < 1 || cpus > maxLabCPUs {
 				return usageError("lab -c %d: an emulated host has 1 to %d processors", cpus, maxLabCPUs)
 			}
@@ -69,6 +69,7 @@ that its arguments name travel along; a program of this machine brings its libra
 	f.StringArrayVar(&carry, "carry", nil, "a program to carry along, with its libraries")
 	f.StringArrayVar(&files, "file", nil, "a file to carry along, as HOSTPATH:/LABPATH")
 	f.BoolVar(&guest, "guest", true, "carry the default guest along")
+	f.IntVar(&retries, "retry", 0, "how often to run COMMAND again after the emulated host died under it")
 	f.BoolVarP(&verbose, "verbose", "v", false, "show the host's console")
 	return cmd
 }

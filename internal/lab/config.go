@@ -72,6 +72,12 @@ type Config struct {
 	Accel string
 	// StartTimeout bounds the time until L1 is up. Default: 2 minutes.
 	StartTimeout time.Duration
+	// MaxSilence is after how long without a word a host that is up counts as dead: it speaks every wire.AliveEvery. A busy emulator is
+	// slow, but not that slow. Default: 90 seconds.
+	MaxSilence time.Duration
+	// Retries is how often the command is run again, from its beginning, after the host died under it. What it has written to Stdout is
+	// written again; what it has read from Stdin is gone.
+	Retries int
 
 	// Progress gets one line about starting; nil: none.
 	Progress io.Writer
@@ -144,6 +150,9 @@ func (cfg Config) withDefaults() (Config, error) {
 	}
 	if cfg.StartTimeout == 0 {
 		cfg.StartTimeout = 2 * time.Minute
+	}
+	if cfg.MaxSilence == 0 {
+		cfg.MaxSilence = 90 * time.Second
 	}
 	if cfg.Stdout == nil {
 		cfg.Stdout = io.Discard

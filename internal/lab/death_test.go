@@ -3,14 +3,18 @@ package lab
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"doorbell/internal/lab/wire"
 )
 
 // TestLabDiesWithItsCaller kills a process that is in Run, and expects that
@@ -53,6 +57,11 @@ func TestLabDiesWithItsCaller(t *testing.T) {
 	}
 }
 
+// writer is an io.Writer made of a function.
+type writer func(p []byte) (int, error)
+
+func (w writer) Write(p []byte) (int, error) { return w(p) }
+
 // children returns the processes that pid has started.
 func children(t *testing.T, pid int) []int {
 	t.Helper()
@@ -93,6 +102,35 @@ func TestLabHostThatDies(t *testing.T) {
 		got := runCommand(t, hostConfig(t), "test:panic")
 		want := "lab: the emulated host ended before the command did: "
 		if got.err == nil || !strings.HasPrefix(got.err.Error(), want) || !strings.Contains(got.err.Error(), "Kernel panic") || got.ExitStatus != 1 {
+			t.Errorf("status %d, %v", got.ExitStatus, got.err)
+		}
+	})
+	t.Run("and is started again", func(t *testing.T) {
+		cfg := hostConfig(t)
+		cfg.Retries = 1
+		var progress bytes.Buffer
+		cfg.Progress = &progress
+		got := runCommand(t, cfg, "test:panic")
+		var died *HostError
+		if !errors.As(got.err, &died) {
+			t.Errorf("status %d, %v", got.ExitStatus, got.err)
+		}
+		if n := strings.Count(progress.String(), "died under the command"); n != 1 {
+			t.Errorf("started again %d times, want 1: %q", n, progress.String())
+		}
+	})
+	t.Run("without a word", func(t *testing.T) {
+		cfg := hostConfig(t)
+		cfg.MaxSilence = 2 * wire.AliveEvery
+		cfg.Stdout = writer(func(p []byte) (int, error) {
+			for _, pid := range children(t, os.Getpid()) {
+				_ = syscall.Kill(pid, syscall.SIGSTOP)
+			}
+			return len(p), nil
+		})
+		got := runCommand(t, cfg, "test:stubborn")
+		var died *HostError
+		if !errors.As(got.err, &died) || !strings.Contains(got.err.Error(), "hangs: it said nothing for 10s") {
 			t.Errorf("status %d, %v", got.ExitStatus, got.err)
 		}
 	})

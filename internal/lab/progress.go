@@ -96,17 +96,17 @@ func (p *progress) up() {
 	})
 }
 
-// again says that the host is started once more.
-func (p *progress) again() {
+// again says why the host is started once more.
+func (p *progress) again(why string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.ended || p.w == nil {
+	if p.w == nil {
 		return
 	}
-	if p.terminal && !p.last.IsZero() {
+	if p.terminal && !p.ended && !p.last.IsZero() {
 		p.say("\n")
 	}
-	p.say("lab: the emulated host hangs after %.0f s, starting it again\n", p.now().Sub(p.start).Seconds())
+	p.say("lab: the emulated host %s; starting it again\n", why)
 }
 
 // fail ends the telling; the error tells the rest.

@@ -37,23 +37,31 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 	defer initramfs.Close()
 	progress := newProgress(cfg.Progress, describe(cfg, q), start)
 	defer progress.fail()
-	for i, part := range attempts {
-		m, startErr := q.start(cfg, initramfs)
-		if startErr != nil {
-			return Result{ExitStatus: 1}, startErr
+	starts, retries := 0, cfg.Retries
+	for {
+		m, err := q.start(cfg, initramfs)
+		if err != nil {
+			return Result{ExitStatus: 1}, err
 		}
 		s := newSession(cfg, p, m, progress, start)
-		var result Result
-		result, err = s.run(ctx, signals, time.Duration(float64(cfg.StartTimeout)*part))
+		result, err := s.run(ctx, signals, time.Duration(float64(cfg.StartTimeout)*attempts[starts]))
 		s.restoreTerminal()
 		s.home.abort()
 		m.stop()
-		if !errors.Is(err, errNotUp) || i == len(attempts)-1 {
+		var notUp *notUpError
+		var died *HostError
+		switch {
+		case errors.As(err, &notUp) && starts < len(attempts)-1:
+			starts++
+			progress.again("hangs while it starts")
+		case errors.As(err, &died) && notUp == nil && retries > 0:
+			retries--
+			starts = 0
+			progress.again("died under the command (" + died.Error() + ")")
+		default:
 			return result, err
 		}
-		progress.again()
 	}
-	return Result{ExitStatus: 1}, err
 }
 
 // attempts are the shares of Config.StartTimeout that each start gets. QEMU's

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -28,6 +29,10 @@ type session struct {
 	conn  *wire.Conn
 	home  *home
 	stdin *stdinPump
+
+	// What receive last did: frames counts what L1 sent, busy says that one is being handled, which waits for whoever reads the output.
+	frames atomic.Uint64
+	busy   atomic.Bool
 
 	ready   chan struct{} // closed when L1 is up
 	started chan struct{} // closed when the command runs
@@ -59,7 +64,7 @@ func newSession(cfg Config, p *plan, m *machine, progress *progress, start time.
 // run is the session from QEMU's start to its outcome. It returns with L1
 // still there; the caller stops it.
 //
-// The error is errNotUp when L1 was not up within the timeout.
+// The error is a *notUpError when L1 was not up within the timeout.
 func (s *session) run(ctx context.Context, signals <-chan os.Signal, upWithin time.Duration) (Result, error) {
 	go func() {
 		result, err := s.receive()
@@ -68,6 +73,10 @@ func (s *session) run(ctx context.Context, signals <-chan os.Signal, upWithin ti
 	timeout := time.NewTimer(upWithin)
 	defer timeout.Stop()
 	ready, started, exited := s.ready, s.started, s.machine.exited
+	silence := time.NewTicker(wire.AliveEvery)
+	defer silence.Stop()
+	var heard uint64
+	quiet := 0
 	stopped := Result{ExitStatus: 1}
 	var first os.Signal
 	for {
@@ -89,7 +98,15 @@ func (s *session) run(ctx context.Context, signals <-chan os.Signal, upWithin ti
 			stopped.StartSeconds = s.sinceStart()
 
 		case <-timeout.C:
-			return stopped, fmt.Errorf("%w%w", s.hostError(fmt.Sprintf("did not come up in %v", upWithin)), errNotUp)
+			return stopped, &notUpError{s.hostError(fmt.Sprintf("did not come up in %v", upWithin))}
+
+		case <-silence.C:
+			// Ticks, not time: while this process or the whole machine is stopped there are none.
+			if n := s.frames.Load(); ready != nil || n != heard || s.busy.Load() {
+				heard, quiet = n, 0
+			} else if quiet++; time.Duration(quiet)*wire.AliveEvery >= s.cfg.MaxSilence {
+				return stopped, s.hostError(fmt.Sprintf("hangs: it said nothing for %v", s.cfg.MaxSilence))
+			}
 
 		case <-ctx.Done():
 			return stopped, fmt.Errorf("lab: stopped: %w", context.Cause(ctx))
@@ -114,8 +131,10 @@ func (s *session) run(ctx context.Context, signals <-chan os.Signal, upWithin ti
 	}
 }
 
-// errNotUp marks the error of a start that took too long; it adds no words.
-var errNotUp = errors.New("")
+// notUpError is the error of a start that took too long.
+type notUpError struct{ error }
+
+func (e *notUpError) Unwrap() error { return e.error }
 
 func (s *session) sinceStart() float64 { return time.Since(s.start).Seconds() }
 
@@ -164,8 +183,14 @@ func (s *session) hostError(what string) error {
 	if s.cfg.Console == nil {
 		hint = " (--verbose shows its console)"
 	}
-	return fmt.Errorf("lab: the emulated host %s: %s%s", what, s.machine.console.reason(), hint)
+	return &HostError{fmt.Sprintf("lab: the emulated host %s: %s%s", what, s.machine.console.reason(), hint)}
 }
+
+// HostError is the death of the emulated host under its command: a fault of the emulation, of the host's kernel, or of what the command
+// did to them.
+type HostError struct{ reason string }
+
+func (e *HostError) Error() string { return e.reason }
 
 // failure is L1's word for why it could not go on.
 type failure string
@@ -190,7 +215,11 @@ func (s *session) receive() (Result, error) {
 			s.result.ExitStatus, s.result.Signal = int(words[0]), syscall.Signal(words[1])
 			return s.result, nil
 		}
-		if err := s.handle(t, payload); err != nil {
+		s.frames.Add(1)
+		s.busy.Store(true)
+		err = s.handle(t, payload)
+		s.busy.Store(false)
+		if err != nil {
 			return s.result, err
 		}
 	}
@@ -220,6 +249,8 @@ func (s *session) handle(t wire.Type, payload []byte) error {
 		return nil
 	case wire.FileEnd:
 		s.home.end()
+		return nil
+	case wire.Alive:
 		return nil
 	case wire.Fail:
 		return failure(payload)

@@ -74,6 +74,11 @@ func serve() error {
 	if err := conn.SendWords(wire.Ready, wire.Version); err != nil {
 		return err
 	}
+	go func() {
+		for conn.Send(wire.Alive, nil) == nil { // fails when the caller is gone
+			time.Sleep(wire.AliveEvery)
+		}
+	}()
 	t, payload, err := conn.Receive()
 	if err != nil {
 		return err

@@ -19,6 +19,7 @@
 //	                  <- StdinCredit  empty: one Stdin frame has been consumed
 //	                  <- Stdout, Stderr   bytes
 //	                  <- File (JSON), FileData..., FileEnd   one per written file
+//	                  <- Alive        empty: every AliveEvery from Ready on
 //	                  <- Exit         u32 exit status, u32 signal: the end
 //
 // Fail (text) takes the place of anything that L1 would send: it could not go

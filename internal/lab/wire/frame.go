@@ -5,10 +5,11 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 )
 
 // Version changes whenever frames change their meaning.
-const Version = 1
+const Version = 2
 
 const (
 	headerSize = 5
@@ -21,6 +22,9 @@ const (
 	// StdinWindow is the number of Stdin frames that may be under way.
 	StdinWindow = 16
 )
+
+// AliveEvery is how often L1 says that it is there, so that one that hangs is told from one with nothing to say.
+const AliveEvery = 5 * time.Second
 
 // Type tells what a frame's payload is.
 type Type uint8
@@ -45,12 +49,13 @@ const (
 	FileEnd
 	Exit
 	Fail
+	Alive
 )
 
 var typeNames = map[Type]string{
 	Job: "Job", Stdin: "Stdin", StdinEOF: "StdinEOF", Signal: "Signal", Window: "Window",
 	Ready: "Ready", Started: "Started", StdinCredit: "StdinCredit", Stdout: "Stdout", Stderr: "Stderr",
-	File: "File", FileData: "FileData", FileEnd: "FileEnd", Exit: "Exit", Fail: "Fail",
+	File: "File", FileData: "FileData", FileEnd: "FileEnd", Exit: "Exit", Fail: "Fail", Alive: "Alive",
 }
 
 func (t Type) String() string {
