@@ -10,7 +10,7 @@ BIN  := bin
 HERE := $(CURDIR)
 
 # Packages with tests that need KVM (build tag lab); they run inside the emulated host.
-LAB_TESTS := ./internal/kvm ./irqchip ./vcpu ./tests
+LAB_TESTS := ./internal/kvm ./irqchip ./vcpu ./virtio/tap ./tests
 # A host that dies under its tests is the emulation's fault, not theirs: they start again.
 LAB       := $(HERE)/$(BIN)/doorbell lab --retry 2 --
 
@@ -63,7 +63,7 @@ test-here: all
 bench: need-demo all
 	@$(GO) build -o $(BIN)/gokvm github.com/bobuhiro11/gokvm
 	@$(GO) build -trimpath -o $(BIN)/compare ./tests/compare
-	@$(GO) test -run xxx -bench . -benchmem ./internal/ledger ./vmm ./irqchip 2>/dev/null | grep -E '^(Benchmark|pkg)' || true
+	@$(GO) test -run xxx -bench . -benchmem ./internal/ledger ./vmm ./irqchip ./virtio/netdev 2>/dev/null | grep -E '^(Benchmark|pkg)' || true
 	$(BIN)/compare -doorbell $(BIN)/doorbell -gokvm $(BIN)/gokvm
 
 .PHONY: need-go need-demo need-test

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"doorbell/internal/cpio"
+	"doorbell/internal/probe"
 	"doorbell/internal/report"
 
 	"golang.org/x/sys/unix"
@@ -26,6 +27,14 @@ import (
 func TestMain(m *testing.M) {
 	if os.Getpid() == 1 {
 		guestMain()
+	}
+	if os.Args[0] == netGuestPath {
+		if err := netGuest(); err != nil {
+			fmt.Println("guest:", err)
+			os.Exit(1)
+		}
+		fmt.Println("guest: network done")
+		os.Exit(0)
 	}
 	os.Exit(m.Run())
 }
@@ -113,7 +122,7 @@ type outcome struct {
 }
 
 // timeout bounds one run; a guest is up after some 3 s in the lab.
-const timeout = 90 * time.Second
+const timeout = 60 * time.Second
 
 // command prepares a run of doorbell.
 func command(t *testing.T, args ...string) *exec.Cmd {
@@ -140,20 +149,38 @@ func doorbell(t *testing.T, stdin string, args ...string) outcome {
 	return outcome{o.String(), e.String(), c.ProcessState.ExitCode()}
 }
 
-// boot boots a guest here and returns its JSON report too.
+// boot boots a guest here and returns its JSON report too. On an emulated host a guest that hangs is booted again: QEMU's emulation of SVM
+// may deliver an interrupt a second time, in the middle of whatever runs then (README, "What does not work yet").
 func boot(t *testing.T, stdin string, args ...string) (outcome, *report.Document) {
+	t.Helper()
+	for attempt := 1; ; attempt++ {
+		o, d, err := tryBoot(t, stdin, args...)
+		switch {
+		case err == nil:
+			return o, d
+		case o.status != killed || attempt == attempts || !probe.Host().Emulated:
+			t.Fatalf("no report: %v\nstatus %d\n%s", err, o.status, o.stderr)
+		}
+		t.Logf("the emulated guest hung: attempt %d of %d\n%s", attempt, attempts, o.stdout)
+	}
+}
+
+// attempts is how often an emulated guest that hangs or crashes by itself is booted.
+const attempts = 3
+
+// killed is the status of a run that took too long.
+const killed = -1
+
+func tryBoot(t *testing.T, stdin string, args ...string) (outcome, *report.Document, error) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "r.json")
 	o := doorbell(t, stdin, append([]string{"boot", "--host", "here", "--report", "json=" + path}, args...)...)
 	b, err := os.ReadFile(path)
 	if err != nil {
-		t.Fatalf("no report: %v\nstatus %d\n%s", err, o.status, o.stderr)
+		return o, nil, err
 	}
 	d := new(report.Document)
-	if err := json.Unmarshal(b, d); err != nil {
-		t.Fatal(err)
-	}
-	return o, d
+	return o, d, json.Unmarshal(b, d)
 }
 
 // want checks the exit status, and that parts of a text are there.

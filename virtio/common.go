@@ -28,7 +28,11 @@ var commonRegisters = []register{
 	{"queue_size", 24, 2, ofQueue(func(s *slot) uint64 { return uint64(s.size) }), whileDisabled(func(s *slot, v uint64) { s.size = uint16(v) })},
 	{"queue_msix_vector", 26, 2, ofQueue(func(s *slot) uint64 { return uint64(s.vector.Load()) }), func(t *PCI, v uint64) {
 		if s := t.selected(); s != nil {
-			s.vector.Store(t.vector(v))
+			n := t.vector(v)
+			s.vector.Store(n)
+			if n != noVector {
+				s.lastVector.Store(n + 1)
+			}
 		}
 	}},
 	{"queue_enable", 28, 2, ofQueue(func(s *slot) uint64 { return bit(s.queue != nil) }), (*PCI).setQueueEnable},

@@ -70,8 +70,10 @@ type PCI struct {
 type slot struct {
 	max    uint16
 	vector atomic.Uint32 // changed with mu held
-	kick   *eventFD
-	stats  QueueStats
+	// lastVector is one more than the last vector that was not NO_VECTOR; 0 before there was one.
+	lastVector atomic.Uint32
+	kick       *eventFD
+	stats      QueueStats
 	// doorbell says that the kernel signals kick; guarded by the segment's lock.
 	doorbell bool
 
@@ -162,10 +164,10 @@ func (t *PCI) NumQueues() int { return len(t.slots) }
 // QueueStats is the account of queue n.
 func (t *PCI) QueueStats(n int) *QueueStats { return &t.slots[n].stats }
 
-// QueueVector is the MSI-X vector of queue n; ok is false if it has none.
+// QueueVector is the MSI-X vector of queue n, or the last one that it had before a reset; ok is false if it never had one.
 func (t *PCI) QueueVector(n int) (vector int, ok bool) {
-	v := t.slots[n].vector.Load()
-	return int(v), v != noVector
+	v := t.slots[n].lastVector.Load()
+	return int(v) - 1, v > 0
 }
 
 // NeedsReset says whether the device has given up on its driver until the next reset.

@@ -33,6 +33,7 @@ type Account struct {
 
 	UserspaceExits []ledger.AccessRow `json:"userspace_exits"`
 	Lines          []ledger.LineRow   `json:"interrupt_lines"`
+	Net            *NetAccount        `json:"net,omitempty"`
 	Kicks          uint64             `json:"kicks"` // KVM_RUN ended by a signal: not an exit
 
 	KVMStats []map[string]uint64 `json:"kvm_stats"` // per vCPU, by KVM's names

@@ -124,6 +124,9 @@ func (a *agentChannel) take(m *Machine, msg mailbox.Message) {
 			a.userspaceAt = time.Since(m.start)
 			a.residency = m.residency(userspacePhase)
 		}
+		if m.net != nil {
+			m.net.remember()
+		}
 		m.phase("guest: " + name)
 	case mailbox.Report:
 		r, err := parseReport(msg.Payload, m.cfg.VCPUs)

@@ -53,7 +53,8 @@ func (s *space) find(addr uint64) *region {
 type Bus struct {
 	ledger        *ledger.Ledger
 	ports, memory space
-	change        sync.Mutex // held by add; vCPUs never take it
+	// change is held while a map is replaced: by New, and by a vCPU whose guest moves a BAR. Look-ups never take it.
+	change sync.Mutex
 }
 
 func newBus(l *ledger.Ledger) *Bus {
@@ -63,22 +64,49 @@ func newBus(l *ledger.Ledger) *Bus {
 	return b
 }
 
-// add puts a device of size bytes at base; the ledger tells its registers apart by granule bytes.
+// register gives a device of size bytes its counters, which tell its registers apart by granule bytes; before the first vCPU runs.
+func (b *Bus) register(name string, kind ledger.Space, size, granule uint64, d Device) region {
+	return region{size: size, device: d, id: b.ledger.AddDevice(name, kind, size, granule, d.RegisterName)}
+}
+
+// add registers a device and puts it at base.
 func (b *Bus) add(name string, kind ledger.Space, base, size, granule uint64, d Device) error {
+	if err := b.place(kind, base, b.register(name, kind, size, granule, d)); err != nil {
+		return fmt.Errorf("device %s: %w", name, err)
+	}
+	return nil
+}
+
+func (b *Bus) space(kind ledger.Space) *space {
+	if kind == ledger.Memory {
+		return &b.memory
+	}
+	return &b.ports
+}
+
+// place puts a registered device at base, while vCPUs may run.
+func (b *Bus) place(kind ledger.Space, base uint64, r region) error {
 	b.change.Lock()
 	defer b.change.Unlock()
-	s := &b.ports
-	if kind == ledger.Memory {
-		s = &b.memory
-	}
+	s := b.space(kind)
 	rs := slices.Clone(*s.regions.Load())
 	at := sort.Search(len(rs), func(i int) bool { return rs[i].base >= base })
-	if at < len(rs) && base+size > rs[at].base || at > 0 && rs[at-1].base+rs[at-1].size > base {
-		return fmt.Errorf("device %s: %s %#x+%#x is taken", name, kind, base, size)
+	if at < len(rs) && base+r.size > rs[at].base || at > 0 && rs[at-1].base+rs[at-1].size > base {
+		return fmt.Errorf("%s %#x+%#x is taken", kind, base, r.size)
 	}
-	rs = slices.Insert(rs, at, region{base: base, size: size, device: d, id: b.ledger.AddDevice(name, kind, size, granule, d.RegisterName)})
+	r.base = base
+	rs = slices.Insert(rs, at, r)
 	s.regions.Store(&rs)
 	return nil
+}
+
+// remove takes the device at base away. A vCPU that has found it already may still reach it.
+func (b *Bus) remove(kind ledger.Space, base uint64) {
+	b.change.Lock()
+	defer b.change.Unlock()
+	s := b.space(kind)
+	rs := slices.DeleteFunc(slices.Clone(*s.regions.Load()), func(r region) bool { return r.base == base })
+	s.regions.Store(&rs)
 }
 
 // Port implements vcpu.Bus.

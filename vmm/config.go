@@ -15,6 +15,7 @@ type Config struct {
 	Memory  uint64 // bytes
 	VCPUs   int
 	IRQChip string // "kernel"
+	Net     NetConfig
 
 	Input  io.Reader // what is typed at the serial console; nil for nothing
 	Output io.Writer // the serial console's output

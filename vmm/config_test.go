@@ -2,8 +2,12 @@ package vmm
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
+
+	"doorbell/guest/memory"
+	"doorbell/internal/pci"
 )
 
 func TestConfigErrorsNameTheFlag(t *testing.T) {
@@ -57,5 +61,64 @@ func TestAgentTextIsOneCleanLine(t *testing.T) {
 	}
 	if n := len(clean(make([]byte, 1<<20))); n > 200 {
 		t.Errorf("%d bytes kept", n)
+	}
+}
+
+func TestParseNet(t *testing.T) {
+	for _, c := range []struct{ in, want string }{
+		{"none", "{     []}"},
+		{"user", "{user  0 poll  []}"},
+		{"user,queues=4,io=block", "{user  4 block  []}"},
+		{"tap=tap0,queues=2,io=spin,mac=02:00:00:00:00:09", "{tap tap0 2 spin 02:00:00:00:00:09 []}"},
+		{"user,hostfwd=tcp::2222-:22", "{user  0 poll  [tcp:127.0.0.1:2222-10.0.2.15:22]}"},
+	} {
+		got, err := ParseNet(c.in)
+		if err != nil {
+			t.Errorf("%s: %v", c.in, err)
+			continue
+		}
+		if c.in == "none" {
+			if got.Backend != "" {
+				t.Errorf("none: %+v", got)
+			}
+			continue
+		}
+		if s := fmt.Sprint(got); s != c.want {
+			t.Errorf("%s: %s, want %s", c.in, s, c.want)
+		}
+	}
+	for _, in := range []string{
+		"", "users", "tap", "tap=", "none,queues=2", "user=x", "user,", "user,queues=0", "user,queues=65", "user,queues=x", "user,io=fast",
+		"user,mac=1", "user,mac=01:00:00:00:00:00", "tap=t,hostfwd=tcp::1-:1", "user,hostfwd=x", "user,vhost=on",
+	} {
+		var bad *ConfigError
+		if _, err := ParseNet(in); !errors.As(err, &bad) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%q: %v, want a ConfigError", in, err)
+		}
+	}
+}
+
+// TestMemory64Window: the window follows the RAM, stays within the processor's addresses and out of HyperTransport's.
+func TestMemory64Window(t *testing.T) {
+	for _, c := range []struct {
+		ram  uint64
+		bits int
+		want pci.Window
+		ok   bool
+	}{
+		{512 << 20, 40, pci.Window{Base: 4 << 30, Size: 64 << 30}, true},
+		{4<<30 + 1<<20, 40, pci.Window{Base: 6 << 30, Size: 64 << 30}, true},
+		{512 << 20, 36, pci.Window{Base: 4 << 30, Size: 60 << 30}, true},
+		{63 << 30, 36, pci.Window{}, false},
+		{1000 << 30, 40, pci.Window{Base: 1001 << 30, Size: 11 << 30}, true},
+		{512 << 20, 32, pci.Window{}, false},
+	} {
+		ram := []memory.Region{{GPA: 0, Size: min(c.ram, memory.HoleStart)}}
+		if c.ram > memory.HoleStart {
+			ram = append(ram, memory.Region{GPA: memory.HoleEnd, Size: c.ram - memory.HoleStart})
+		}
+		if got, ok := memory64Window(ram, c.bits); got != c.want || ok != c.ok {
+			t.Errorf("%d bytes, %d bits: %#x %v, want %#x %v", c.ram, c.bits, got, ok, c.want, c.ok)
+		}
 	}
 }

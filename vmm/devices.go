@@ -46,22 +46,32 @@ func (m *Machine) createDevices() error {
 		{"rtc", rtcPort, rtcPorts, m.clock},
 		{"keyboard", kbdDataPort, 1, power.KeyboardData{}},
 		{"keyboard", kbdCommandPort, 1, power.NewKeyboardCommand(reset)},
-		{"reset", acpi.ResetPort, 1, power.NewResetControl(reset)},
 		{"power", acpi.SleepControlPort, power.SleepSize, power.NewSleep(powerOff)},
 	} {
 		if err := m.bus.add(d.name, ledger.Port, d.base, d.size, 1, d.device); err != nil {
 			return err
 		}
 	}
+	if err := m.createPCI(power.NewResetControl(reset)); err != nil {
+		return err
+	}
+	if err := m.createNet(); err != nil {
+		return err
+	}
+	if err := m.pci.segment.Place(); err != nil {
+		return err
+	}
 	return m.createAgentChannel()
 }
 
 // acpi describes the machine to the guest.
 func (m *Machine) acpi() (acpi.Tables, error) {
-	c := acpi.Config{IOAPICID: ioapicID, Devices: []acpi.Device{
+	bridge := m.pci.describe()
+	c := acpi.Config{IOAPICID: ioapicID, Tables: []acpi.Table{bridge.MCFG()}, Devices: []acpi.Device{
 		acpi.Serial{Name: "COM1", UID: 0, Port: com1Port, GSI: com1GSI},
 		acpi.RTC{Port: rtcPort, GSI: rtcGSI},
 		acpi.Mailbox{Base: mailbox.Base, Size: mailbox.Size},
+		bridge,
 	}}
 	for id := range m.cfg.VCPUs {
 		c.APICIDs = append(c.APICIDs, uint32(id))

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"doorbell/guest"
+	"doorbell/guest/bootparam"
 	"doorbell/guest/memory"
 	"doorbell/internal/device/rtc"
 	"doorbell/internal/device/uart"
@@ -32,6 +33,8 @@ type Machine struct {
 	chip   *irqchip.Kernel
 	ledger *ledger.Ledger
 	bus    *Bus
+	pci    *pciBus
+	net    *netCard // nil: none
 	cpus   []*vcpu.CPU
 
 	serial *uart.UART
@@ -157,7 +160,8 @@ func (m *Machine) load() error {
 	}
 	seed := make([]byte, 32)
 	_, _ = rand.Read(seed) // never fails (crypto/rand)
-	c := guest.Config{Memory: m.memory, Kernel: m.cfg.Kernel, Initrd: m.cfg.Initrd, Cmdline: m.cfg.Cmdline, RSDP: tables.RSDP, Seed: seed}
+	c := guest.Config{Memory: m.memory, Kernel: m.cfg.Kernel, Initrd: m.cfg.Initrd, Cmdline: m.cfg.Cmdline, RSDP: tables.RSDP, Seed: seed,
+		Reserved: []bootparam.E820Entry{m.pci.reserved()}}
 	for _, b := range tables.Blobs {
 		c.ACPI = append(c.ACPI, guest.Blob{GPA: b.GPA, Data: b.Data})
 	}
@@ -234,6 +238,12 @@ func (m *Machine) Close() error {
 	}
 	if m.agent != nil {
 		errs = append(errs, m.agent.close())
+	}
+	if m.pci != nil {
+		m.pci.close()
+	}
+	if m.net != nil {
+		errs = append(errs, m.net.close())
 	}
 	if m.chip != nil {
 		errs = append(errs, m.chip.Close())

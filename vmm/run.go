@@ -197,6 +197,9 @@ func (m *Machine) result(e ending, trace *kvmtrace.Counter, traceErr error) *Res
 		VCPUs: m.cfg.VCPUs, MemoryBytes: m.cfg.Memory, IRQChip: m.chip.Name(), Kernel: m.plan.Kernel.Format, Cmdline: m.cfg.Cmdline,
 		End: string(e.end), EndReason: e.reason, UserspaceExits: m.ledger.Accesses(), Lines: m.ledger.Lines(),
 	}
+	if m.net != nil {
+		a.Net = m.net.account(m.cfg.VCPUs, m.chip.TableChanges())
+	}
 	m.phaseMu.Lock()
 	a.Phases = append(a.Phases, m.phases...)
 	m.phaseMu.Unlock()

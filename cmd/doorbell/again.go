@@ -15,7 +15,7 @@ import (
 // has the same files at the same places.
 func (g *guestFlags) again(name string, args, reports []string) []string {
 	c := append([]string{"doorbell", name}, args...)
-	c = append(c, "--host", hostHere, "-m", g.memory, "-c", strconv.Itoa(g.vcpus), "--irqchip", g.irqchip)
+	c = append(c, "--host", hostHere, "-m", g.memory, "-c", strconv.Itoa(g.vcpus), "--irqchip", g.irqchip, "--net", g.net)
 	for _, f := range []struct{ flag, value string }{{"-k", g.kernel}, {"-i", g.initrd}} {
 		if f.value != "" {
 			c = append(c, f.flag, f.value)

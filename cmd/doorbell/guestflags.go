@@ -23,6 +23,7 @@ type guestFlags struct {
 	memory                  string
 	vcpus                   int
 	irqchip                 string
+	net                     string
 	host                    string
 	reports                 []string
 	verbose                 bool
@@ -38,6 +39,7 @@ func (g *guestFlags) add(f *pflag.FlagSet) {
 	f.StringVarP(&g.memory, "memory", "m", "512M", "guest memory, with K, M, G or T")
 	f.IntVarP(&g.vcpus, "cpus", "c", 2, "number of vCPUs")
 	f.StringVar(&g.irqchip, "irqchip", "kernel", "interrupt controllers: kernel")
+	f.StringVar(&g.net, "net", "user", "network card: user, tap=NAME or none, with ,queues=N ,io=poll|block|spin ,mac=ADDR\nand, for user, ,hostfwd=tcp:[ADDR]:PORT-[ADDR]:PORT")
 	f.StringVar(&g.host, "host", "auto", "where to run: auto, here, or tcg (the emulated host)")
 	f.StringArrayVar(&g.reports, "report", nil, "text, json or none, each with =FILE if wanted; several separated by commas")
 	f.BoolVarP(&g.verbose, "verbose", "v", false, "say what is done")
@@ -57,7 +59,11 @@ func (g *guestFlags) check() error {
 	if err != nil {
 		return usageError("-m %s: %v", g.memory, err)
 	}
-	c := vmm.Config{Kernel: or(g.kernel, "default"), Cmdline: g.cmdline, Memory: size, VCPUs: g.vcpus, IRQChip: g.irqchip}
+	card, err := vmm.ParseNet(g.net)
+	if err != nil {
+		return err
+	}
+	c := vmm.Config{Kernel: or(g.kernel, "default"), Cmdline: g.cmdline, Memory: size, VCPUs: g.vcpus, IRQChip: g.irqchip, Net: card}
 	if err := c.Validate(anyHost); err != nil {
 		return err
 	}
@@ -108,7 +114,11 @@ func (g *guestFlags) config(ctx context.Context) (vmm.Config, error) {
 	if err != nil {
 		return vmm.Config{}, usageError("-m %s: %v", g.memory, err)
 	}
-	c := vmm.Config{Kernel: g.kernel, Initrd: g.initrd, Cmdline: g.cmdline, Memory: size, VCPUs: g.vcpus, IRQChip: g.irqchip}
+	card, err := vmm.ParseNet(g.net)
+	if err != nil {
+		return vmm.Config{}, err
+	}
+	c := vmm.Config{Kernel: g.kernel, Initrd: g.initrd, Cmdline: g.cmdline, Memory: size, VCPUs: g.vcpus, IRQChip: g.irqchip, Net: card}
 	if !g.cmdlineGiven {
 		c.Cmdline = images.DefaultCmdline
 	}

@@ -12,8 +12,7 @@ import (
 	"doorbell/guest/acpi/aml"
 )
 
-// bridge stands for a device with a bus behind it: it uses the resource
-// descriptors that the built-in devices do not.
+// bridge uses the resource descriptors that the built-in devices do not.
 type bridge struct{}
 
 func (bridge) AML() []byte {
@@ -85,7 +84,9 @@ var space = regexp.MustCompile(`\s+`)
 func TestDisassembly(t *testing.T) {
 	cfg := pc(2)
 	cfg.APICIDs = []uint32{0, 300}
-	cfg.Devices = append(cfg.Devices, bridge{})
+	host := HostBridge{ECAM: 0xe0000000, Memory32: PCIWindow{0xe8000000, 0xf7ffffff}, Memory64: PCIWindow{0x200000000, 0x2ffffffff}}
+	cfg.Devices = append(cfg.Devices, bridge{}, host)
+	cfg.Tables = append(cfg.Tables, host.MCFG())
 	tables, err := Build(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -131,6 +132,11 @@ func TestDisassembly(t *testing.T) {
 		{"DSDT", `QWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed, Cacheable, ReadWrite,`},
 		{"DSDT", `0x0000004000000000, // Length`},
 		{"DSDT", `IRQNoFlags () {5}`},
+		{"DSDT", `Device (PCI0) { Name (_HID, EisaId ("PNP0A08") /* PCI Express Bus */)`},
+		{"DSDT", `0xE8000000, // Range Minimum`},
+		{"DSDT", `Memory32Fixed (ReadWrite, 0xE0000000, // Address Base 0x00100000, // Address Length )`},
+		{"MCFG", `Base Address : 00000000E0000000`},
+		{"MCFG", `End Bus Number : 00`},
 	} {
 		if !strings.Contains(space.ReplaceAllString(dsl[tc.table], " "), tc.want) {
 			t.Errorf("%s: no %q in\n%s", tc.table, tc.want, dsl[tc.table])

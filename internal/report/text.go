@@ -32,6 +32,7 @@ func (d *Document) Text(w io.Writer) {
 	accessTable(w, d.VM.UserspaceExits)
 	comparisonTable(w, d.VM.SourcesCompared)
 	lineTable(w, d.VM.Lines)
+	netTables(w, d.VM.Net)
 	phases(w, d.VM)
 	d.missing(w)
 	environment(w, d)

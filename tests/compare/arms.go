@@ -24,7 +24,7 @@ func arms(s *setup) []arm {
 		}
 	}
 	doorbell := func(kernel string) []string {
-		return []string{s.doorbell, "boot", "--host", "here", "--report", "none", "-c", "1", "-m", "512M", "-k", kernel, "-i", s.initrd, "-p", cmdline}
+		return []string{s.doorbell, "boot", "--host", "here", "--report", "none", "--net", "none", "-c", "1", "-m", "512M", "-k", kernel, "-i", s.initrd, "-p", cmdline}
 	}
 	return []arm{
 		{"doorbell", "vmlinux", doorbell(s.vmlinux)},

@@ -1,0 +1,54 @@
+package acpi
+
+import (
+	"encoding/binary"
+
+	"doorbell/guest/acpi/aml"
+)
+
+// PCIWindow is a range of memory addresses, First to Last, that a host bridge passes on to its bus.
+type PCIWindow struct{ First, Last uint64 }
+
+// HostBridge is a PCI Express host bridge with one bus and no interrupt pins: its functions use MSI and MSI-X only, so that there is
+// no _PRT. Its configuration mechanisms are ports 0xcf8 to 0xcff and the ECAM window.
+type HostBridge struct {
+	ECAM     uint32 // of bus 0, 1 MiB
+	Memory32 PCIWindow
+	Memory64 PCIWindow // Last 0: none
+}
+
+// ecamSize is 4 KiB for each of the 256 functions of one bus (PCI Express, section 7.2.2).
+const ecamSize = 1 << 20
+
+// AML implements Device. The ECAM window belongs to a motherboard device (PCI Firmware Specification 3.3, section 4.1.2): Linux does
+// not use one that no such device, nor the memory map, has reserved.
+func (h HostBridge) AML() []byte {
+	resources := [][]byte{
+		aml.WordBusNumber(0, 0),
+		aml.IO(0xcf8, 0xcf8, 1, 8),
+		aml.DWordMemory(uint32(h.Memory32.First), uint32(h.Memory32.Last)),
+	}
+	if h.Memory64.Last > 0 {
+		resources = append(resources, aml.QWordMemory(h.Memory64.First, h.Memory64.Last))
+	}
+	bridge := aml.Device("PCI0",
+		aml.Name("_HID", aml.EISAID("PNP0A08")),
+		aml.Name("_CID", aml.EISAID("PNP0A03")),
+		aml.Name("_UID", aml.Int(0)),
+		aml.Name("_SEG", aml.Int(0)),
+		aml.Name("_BBN", aml.Int(0)),
+		aml.Name("_CRS", aml.ResourceTemplate(resources...)))
+	board := aml.Device("MRES",
+		aml.Name("_HID", aml.EISAID("PNP0C02")),
+		aml.Name("_UID", aml.Int(0)),
+		aml.Name("_CRS", aml.ResourceTemplate(aml.Memory32Fixed(h.ECAM, ecamSize))))
+	return append(bridge, board...)
+}
+
+// MCFG is the table that tells the ECAM window (PCI Firmware Specification 3.3, section 4.1.2): eight reserved bytes, then an entry with the
+// base address, segment 0, the first and the last bus, both 0.
+func (h HostBridge) MCFG() Table {
+	body := make([]byte, 8+16)
+	binary.LittleEndian.PutUint64(body[8:], uint64(h.ECAM))
+	return Table{Signature: "MCFG", Revision: 1, Body: body}
+}

@@ -1,0 +1,133 @@
+package vmm
+
+import (
+	"doorbell/internal/pci"
+	"doorbell/virtio/backend"
+)
+
+// NetAccount is what the network card did.
+type NetAccount struct {
+	Backend      string            `json:"backend"`
+	MAC          string            `json:"mac"`
+	IO           string            `json:"io"`
+	QueuePairs   int               `json:"queue_pairs"`
+	ActivePairs  int               `json:"active_queue_pairs"` // that the driver used last for receiving
+	Features     []string          `json:"features"`           // negotiated last
+	Steering     string            `json:"steering"`
+	RouteChanges uint64            `json:"routing_table_changes"` // by all devices
+	NeedsReset   bool              `json:"needs_reset"`
+	Queues       []QueueRow        `json:"queues"`
+	Vectors      []VectorRow       `json:"vectors"`
+	BehindDrops  map[string]uint64 `json:"drops_behind_queues"` // by the backend, where no queue can be named
+	Events       []EventRow        `json:"events"`              // what was wrong with the driver or the wiring
+}
+
+// QueueRow is the account of one virtqueue.
+type QueueRow struct {
+	Queue        string            `json:"queue"`
+	Vector       *int              `json:"vector"` // null: none
+	Kicks        uint64            `json:"kicks"`
+	KicksAvoided uint64            `json:"kicks_avoided"` // buffers that came without a kick of their own
+	Buffers      uint64            `json:"buffers"`
+	Packets      uint64            `json:"packets"`
+	Bytes        uint64            `json:"bytes"`
+	Batches      uint64            `json:"batches"`
+	Interrupts   uint64            `json:"interrupts"`
+	Suppressed   uint64            `json:"interrupts_suppressed"` // batches that the driver did not want to hear of
+	Coalesced    uint64            `json:"interrupts_coalesced"`  // put off by notification coalescing
+	Drops        map[string]uint64 `json:"drops"`
+}
+
+// VectorRow is the account of one MSI-X vector.
+type VectorRow struct {
+	Vector      int    `json:"vector"`
+	Queue       string `json:"queue"` // that uses it, or "config"
+	Fired       uint64 `json:"fired"`
+	Masked      uint64 `json:"masked"`    // firings that found it masked
+	Coalesced   uint64 `json:"coalesced"` // of these, merged into one that was pending
+	Refired     uint64 `json:"refired"`   // of these, delivered when it was unmasked
+	Unmaskings  uint64 `json:"unmaskings"`
+	Routings    uint64 `json:"routings"`
+	Undelivered uint64 `json:"undeliverable_routes"`
+	Live        bool   `json:"live"` // at the end
+	Address     uint64 `json:"msi_address"`
+	Data        uint32 `json:"msi_data"`
+	VCPU        *int   `json:"vcpu"`       // the destination, where it is one vCPU
+	IDTVector   *uint8 `json:"idt_vector"` // in that vCPU's interrupt descriptor table
+	Message     string `json:"message"`    // the same decoded, for people
+}
+
+// account reads the card's counts. The guest does not run any more.
+func (n *netCard) account(vcpus int, routeChanges uint64) *NetAccount {
+	state := n.state()
+	a := &NetAccount{
+		Backend: state.Backend, MAC: state.MAC.String(), IO: state.IO.String(), QueuePairs: state.Pairs, ActivePairs: state.ReceivePairs,
+		Features: state.Features, Steering: state.RSS.Mode.String(), RouteChanges: routeChanges, NeedsReset: n.transport.NeedsReset(),
+		BehindDrops: n.backend.Drops().ByReason(), Events: n.events.list(),
+	}
+	users := map[int]string{0: "config"}
+	for i := range n.transport.NumQueues() {
+		row := n.queue(i)
+		if row.Vector != nil {
+			users[*row.Vector] = row.Queue
+		}
+		a.Queues = append(a.Queues, row)
+	}
+	for _, v := range n.transport.MSIX().Stats() {
+		a.Vectors = append(a.Vectors, vectorRow(v, users[v.Vector], vcpus))
+	}
+	return a
+}
+
+func (n *netCard) queue(i int) QueueRow {
+	q, d := n.transport.QueueStats(i), n.device.QueueStats(i)
+	row := QueueRow{
+		Queue: n.device.QueueName(i), Kicks: q.Kicks.Load(), KicksAvoided: q.KicksAvoided(), Buffers: q.Chains.Load(), Packets: d.Packets.Load(),
+		Bytes: d.Bytes.Load(), Batches: q.Batches.Load(), Interrupts: q.Interrupts.Load(), Suppressed: q.Suppressed.Load(),
+		Coalesced: d.Coalesced.Load(), Drops: d.Drops.ByReason(),
+	}
+	if v, ok := n.transport.QueueVector(i); ok {
+		row.Vector = &v
+	}
+	// What the backend dropped is counted per pair, in both directions together: it belongs to whoever sent or wanted it, and is shown
+	// with the receive queue.
+	if i%2 == 0 && i/2 < n.backend.Queues() {
+		for why := range backend.NumDrops {
+			if lost := n.backend.Queue(i / 2).Counters().Drops.Load(why); lost > 0 {
+				row.Drops["backend_"+why.String()] = lost
+			}
+		}
+	}
+	return row
+}
+
+func vectorRow(v pci.VectorStats, queue string, vcpus int) VectorRow {
+	row := VectorRow{
+		Vector: v.Vector, Queue: queue, Fired: v.Fired, Masked: v.Masked, Coalesced: v.Coalesced, Refired: v.Refired, Unmaskings: v.Unmaskings,
+		Routings: v.Routings, Undelivered: v.Undelivered, Live: v.Live, Address: v.Message.Address, Data: v.Message.Data,
+	}
+	i, ok := v.Message.Interrupt()
+	if !ok {
+		return row
+	}
+	row.Message = i.String()
+	// A physical destination, or a logical one of a single processor in the flat model that Linux sets up for up to eight of them: a bit for each.
+	cpu := int(i.Destination)
+	if i.Logical {
+		cpu = singleBit(i.Destination)
+	}
+	if cpu >= 0 && cpu < vcpus {
+		row.VCPU, row.IDTVector = &cpu, &i.Vector
+	}
+	return row
+}
+
+// singleBit is the number of the only bit that is set, or -1.
+func singleBit(v uint32) int {
+	for b := range 32 {
+		if v == 1<<b {
+			return b
+		}
+	}
+	return -1
+}
