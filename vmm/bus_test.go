@@ -117,3 +117,51 @@ func BenchmarkPortExit(b *testing.B) {
 		bus.Port(0, 0x305, 1, false, p)
 	}
 }
+
+// TestMovedRegion: a BAR that a guest moves answers at its new place only, and its accesses are counted as one device's.
+func TestMovedRegion(t *testing.T) {
+	l := ledger.New(1)
+	b := newBus(l)
+	if err := b.add("fixed", ledger.Memory, 0x3000, 0x1000, 4, &memo{make([]byte, 0x1000)}); err != nil {
+		t.Fatal(err)
+	}
+	r := b.register("card", ledger.Memory, 0x1000, 4, &memo{make([]byte, 0x1000)})
+	at := func(addr uint64) bool {
+		p := make([]byte, 4)
+		b.Memory(0, addr, false, p)
+		return p[0] != 0xff
+	}
+	if at(0x1000) {
+		t.Error("it answers before it is placed")
+	}
+	for _, base := range []uint64{0x1000, 0x2000, 0x4000} {
+		if err := b.place(ledger.Memory, base, r); err != nil {
+			t.Fatal(err)
+		}
+		if !at(base) || !at(base+0xffc) {
+			t.Errorf("it does not answer at %#x", base)
+		}
+		if err := b.place(ledger.Memory, base+0x800, r); err == nil {
+			t.Errorf("a second device fits over %#x", base)
+		}
+		b.remove(ledger.Memory, base)
+		if at(base) {
+			t.Errorf("it still answers at %#x", base)
+		}
+	}
+	if err := b.place(ledger.Memory, 0x2800, r); err == nil {
+		t.Error("it was placed over another device")
+	}
+	if !at(0x3000) {
+		t.Error("the other device has gone")
+	}
+	n := uint64(0)
+	for _, row := range l.Accesses() {
+		if row.Device == "card" {
+			n += row.Count
+		}
+	}
+	if n != 6 {
+		t.Errorf("%d accesses of the moved device, want 6", n)
+	}
+}
