@@ -14,13 +14,14 @@ import (
 	"doorbell/irqchip"
 )
 
-// TestLineReachesTheLAPIC: a raised line goes through its irqfd and its GSI's route into the IRR of the vCPU.
-func TestLineReachesTheLAPIC(t *testing.T) {
+// newMachine is a machine with KVM's controllers and no vCPU.
+func newMachine(t *testing.T) (*kvm.VM, *irqchip.Kernel) {
+	t.Helper()
 	sys, err := kvm.Open("/dev/kvm")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer sys.Close()
+	t.Cleanup(func() { sys.Close() })
 	caps, err := sys.Capabilities()
 	if err != nil {
 		t.Fatal(err)
@@ -29,12 +30,18 @@ func TestLineReachesTheLAPIC(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer vm.Close()
+	t.Cleanup(func() { vm.Close() })
 	chip, err := irqchip.NewKernel(vm, caps)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer chip.Close()
+	t.Cleanup(func() { chip.Close() })
+	return vm, chip
+}
+
+// TestLineReachesTheLAPIC: a raised line goes through its irqfd and its GSI's route into the IRR of the vCPU.
+func TestLineReachesTheLAPIC(t *testing.T) {
+	vm, chip := newMachine(t)
 	cpu, err := vm.CreateVCPU(0)
 	if err != nil {
 		t.Fatal(err)
@@ -79,25 +86,7 @@ func TestLineReachesTheLAPIC(t *testing.T) {
 // TestVectorReachesTheLAPIC: what is fired while a vector is disconnected stays in its eventfd and arrives when it is connected, by the
 // route of that moment; what is fired while it is connected arrives at once.
 func TestVectorReachesTheLAPIC(t *testing.T) {
-	sys, err := kvm.Open("/dev/kvm")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer sys.Close()
-	caps, err := sys.Capabilities()
-	if err != nil {
-		t.Fatal(err)
-	}
-	vm, err := sys.CreateVM()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer vm.Close()
-	chip, err := irqchip.NewKernel(vm, caps)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer chip.Close()
+	vm, chip := newMachine(t)
 	var cpus []*kvm.VCPU
 	for id := range 2 {
 		cpu, err := vm.CreateVCPU(id)
