@@ -130,7 +130,7 @@ func TestUserNetwork(t *testing.T) {
 	for attempt := 1; ; attempt++ {
 		p = newNetPeer(t)
 		o, d = boot(t, "", "-c", fmt.Sprint(vcpus), "-i", initramfs, "--net", "user",
-			"-p", fmt.Sprintf("%sdoorbell.workload=exec=%s test.peer=host.doorbell:%d test.bytes=%d", quiet, netGuestPath, p.port, each))
+			"-p", fmt.Sprintf("%sdoorbell.net=off doorbell.workload=exec=%s test.peer=host.doorbell:%d test.bytes=%d", quiet, netGuestPath, p.port, each))
 		if o.status != 3 || attempt == attempts || !d.Environment.Emulated {
 			break
 		}

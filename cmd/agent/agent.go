@@ -25,8 +25,9 @@ const (
 type agent struct {
 	uptime  int64 // bootClock at the first instructions
 	options options
-	mailbox *channel // nil without a mailbox
-	modules []string // that were loaded
+	mailbox *channel             // nil without a mailbox
+	modules []string             // that were loaded
+	network *guestreport.Network // nil where there is none
 }
 
 // run does everything but the end of the machine. What is needed by the host's
@@ -49,6 +50,7 @@ func (a *agent) run() error {
 	if err := a.loadModules(); err != nil {
 		a.complain(err)
 	}
+	a.bringUpNetwork()
 	if a.options.wait {
 		if err := a.waitForJob(); err != nil {
 			return err
@@ -93,6 +95,7 @@ func (a *agent) measure() (*guestreport.Report, error) {
 		MemoryBytes:       totalMemory(),
 		UserspaceUptimeNs: a.uptime,
 		Modules:           a.modules,
+		Network:           a.network,
 	}
 	if report.Before, err = takeSnapshot(); err != nil {
 		return nil, err
@@ -110,7 +113,7 @@ func (a *agent) measure() (*guestreport.Report, error) {
 	start := time.Now()
 	report.Workload.Spec = a.options.workload
 	if work.run != nil {
-		report.Workload.ExitStatus, err = work.run()
+		err = work.run(&report.Workload)
 	}
 	report.Workload.DurationNs = time.Since(start).Nanoseconds()
 	switch status := report.Workload.ExitStatus; {

@@ -6,7 +6,10 @@
 //
 // Parameters on the kernel's command line:
 //
-//	doorbell.workload=none|idle=SECONDS|spin=SECONDS|console=BYTES|exec=PROGRAM
+//	doorbell.workload=none|idle=SECONDS|spin=SECONDS|console=BYTES|exec=PROGRAM|
+//	                  traffic=HOST:PORT|fetch=http://HOST[:PORT]/PATH|ping=HOST[,COUNT]
+//	doorbell.net=dhcp|off|static=ADDRESS/LENGTH[,GATEWAY[,DNS]]
+//	                          before the workload; without it, dhcp where there is a card
 //	doorbell.wait=1           wait for the host's job before the workload
 //	doorbell.show=interrupts  print /proc/interrupts after the workload
 //	doorbell.end=poweroff|reboot|panic|shell|halt

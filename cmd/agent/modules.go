@@ -34,7 +34,7 @@ func (a *agent) loadModules() error {
 	tried := map[string]bool{}
 	var errs []error
 	for {
-		plan := manifest.Plan(modaliases("/sys/bus", buses), tried)
+		plan := manifest.Plan(modaliases(sysBus, buses), tried)
 		if len(plan) == 0 {
 			return errors.Join(errs...)
 		}

@@ -25,6 +25,7 @@ func isEnd(s string) bool {
 // options are the parameters on the kernel's command line.
 type options struct {
 	workload       string
+	net            string // as parseNet accepts it, or netAuto
 	wait           bool
 	showInterrupts bool
 	end            string
@@ -50,6 +51,14 @@ func parseCommandLine(text string) (options, []string) {
 			_, err := parseWorkload(value)
 			if ok = err == nil; ok {
 				o.workload = value
+			} else {
+				complaints = append(complaints, err.Error())
+				continue
+			}
+		case "net":
+			err := parseNet(value)
+			if ok = err == nil; ok {
+				o.net = value
 			} else {
 				complaints = append(complaints, err.Error())
 				continue

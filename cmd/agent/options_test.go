@@ -19,6 +19,18 @@ func TestParseCommandLine(t *testing.T) {
 			text: "doorbell.workload=spin=0.5 doorbell.wait=1 doorbell.show=interrupts doorbell.end=reboot",
 			want: options{workload: "spin=0.5", wait: true, showInterrupts: true, end: "reboot"},
 		},
+		{
+			text: "doorbell.net=static=10.0.0.5/24,10.0.0.1,10.0.0.1 doorbell.workload=fetch=http://10.0.0.1:8000/x",
+			want: options{net: "static=10.0.0.5/24,10.0.0.1,10.0.0.1", workload: "fetch=http://10.0.0.1:8000/x", end: "poweroff"},
+		},
+		{
+			text: "doorbell.net=dhcp doorbell.net=off doorbell.net=pigeon doorbell.net=static=10.0.0.5",
+			want: options{net: "off", workload: "none", end: "poweroff"},
+			complaints: []string{
+				`network "pigeon" is not dhcp, off or static=ADDRESS/LENGTH[,GATEWAY[,DNS]]`,
+				`network: "10.0.0.5" is not ADDRESS/LENGTH`,
+			},
+		},
 		{text: "doorbell.end=panic doorbell.end=halt", want: options{workload: "none", end: "halt"}},
 		{text: `"doorbell.workload=exec=/bin/echo a  b" quiet`, want: options{workload: "exec=/bin/echo a  b", end: "poweroff"}},
 		{text: `doorbell.workload="exec=/bin/echo a"`, want: options{workload: "exec=/bin/echo a", end: "poweroff"}},
@@ -26,7 +38,7 @@ func TestParseCommandLine(t *testing.T) {
 			text: "doorbell.workload=dance doorbell.end=never doorbell.speed=11 doorbell.wait=yes",
 			want: options{workload: "none", end: "poweroff"},
 			complaints: []string{
-				`workload "dance" is not none, idle=SECONDS, spin=SECONDS, console=BYTES or exec=/PROGRAM`,
+				`workload "dance" is not one of ` + workloads,
 				`parameter "doorbell.end=never" on the kernel's command line is not known`,
 				`parameter "doorbell.speed=11" on the kernel's command line is not known`,
 				`parameter "doorbell.wait=yes" on the kernel's command line is not known`,
@@ -45,7 +57,8 @@ func TestParseCommandLine(t *testing.T) {
 }
 
 func TestParseWorkload(t *testing.T) {
-	for _, spec := range []string{"none", "idle=0", "idle=1.5", "spin=86400", "console=0", "console=1073741824", "exec=/init"} {
+	for _, spec := range []string{"none", "idle=0", "idle=1.5", "spin=86400", "console=0", "console=1073741824", "exec=/init",
+		"traffic=10.0.2.2:5201", "traffic=gateway.doorbell:1", "fetch=http://a/", "fetch=http://a:8000/b?c=d", "ping=a", "ping=10.0.2.2,1000"} {
 		w, err := parseWorkload(spec)
 		if err != nil {
 			t.Errorf("%s: %v", spec, err)
@@ -57,6 +70,8 @@ func TestParseWorkload(t *testing.T) {
 	for _, spec := range []string{
 		"", "none=1", "idle", "idle=", "idle=-1", "idle=NaN", "idle=1e99", "spin=86401", "spin=1s",
 		"console=-1", "console=1e3", "console=1073741825", "exec", "exec=", "exec=init",
+		"traffic", "traffic=", "traffic=a", "traffic=:1", "traffic=a:0", "traffic=a:65536", "fetch", "fetch=", "fetch=https://a/", "fetch=a",
+		"ping", "ping=", "ping=,3", "ping=a,0", "ping=a,1001", "ping=a,b",
 	} {
 		if _, err := parseWorkload(spec); err == nil {
 			t.Errorf("%q is accepted", spec)
@@ -68,11 +83,14 @@ func TestParseWorkload(t *testing.T) {
 }
 
 func FuzzParseCommandLine(f *testing.F) {
-	f.Add(`console=ttyS0 doorbell.workload=idle=1 "doorbell.workload=exec=/a b" doorbell.end=halt x="`)
+	f.Add(`console=ttyS0 doorbell.workload=idle=1 "doorbell.workload=exec=/a b" doorbell.end=halt doorbell.net=static=1.2.3.4/5 x="`)
 	f.Fuzz(func(t *testing.T, text string) {
 		o, complaints := parseCommandLine(text)
 		if _, err := parseWorkload(o.workload); err != nil {
 			t.Errorf("workload %q is not one: %v", o.workload, err)
+		}
+		if o.net != netAuto && parseNet(o.net) != nil {
+			t.Errorf("network %q is not one", o.net)
 		}
 		if !isEnd(o.end) {
 			t.Errorf("end %q is not one", o.end)

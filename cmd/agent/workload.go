@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"doorbell/internal/guestreport"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -20,8 +22,8 @@ const (
 
 // A workload is what happens between the two snapshots.
 type workload struct {
-	// run returns the exit status of a program; nil does nothing at all.
-	run func() (status int, err error)
+	// run notes what it found beside its error; nil does nothing at all.
+	run func(*guestreport.WorkloadResult) error
 }
 
 // parseWorkload reads the value of doorbell.workload=.
@@ -32,20 +34,40 @@ func parseWorkload(spec string) (workload, error) {
 		return workload{}, nil
 	case kind == "idle" && hasValue:
 		d, err := parseSeconds(value)
-		return workload{func() (int, error) { return 0, idle(d) }}, wrapSpec(spec, err)
+		return workload{func(*guestreport.WorkloadResult) error { return idle(d) }}, wrapSpec(spec, err)
 	case kind == "spin" && hasValue:
 		d, err := parseSeconds(value)
-		return workload{func() (int, error) { return spin(d) }}, wrapSpec(spec, err)
+		return program(func() (int, error) { return spin(d) }), wrapSpec(spec, err)
 	case kind == "console" && hasValue:
 		n, err := strconv.ParseUint(value, 10, 63)
 		if err != nil || n > maxConsole {
 			err = fmt.Errorf("not a number of bytes up to %d", maxConsole)
 		}
-		return workload{func() (int, error) { return 0, writeConsole(os.Stdout, int(n)) }}, wrapSpec(spec, err)
+		return workload{func(*guestreport.WorkloadResult) error { return writeConsole(os.Stdout, int(n)) }}, wrapSpec(spec, err)
 	case kind == "exec" && strings.HasPrefix(value, "/"):
-		return workload{func() (int, error) { return runProgram(strings.Fields(value)) }}, nil
+		return program(func() (int, error) { return runProgram(strings.Fields(value)) }), nil
+	case kind == "traffic" && hasValue:
+		w, err := parseTraffic(value)
+		return w, wrapSpec(spec, err)
+	case kind == "fetch" && hasValue:
+		w, err := parseFetch(value)
+		return w, wrapSpec(spec, err)
+	case kind == "ping" && hasValue:
+		w, err := parsePing(value)
+		return w, wrapSpec(spec, err)
 	}
-	return workload{}, fmt.Errorf("workload %.80q is not none, idle=SECONDS, spin=SECONDS, console=BYTES or exec=/PROGRAM", spec)
+	return workload{}, fmt.Errorf("workload %.80q is not one of %s", spec, workloads)
+}
+
+// workloads are the forms of doorbell.workload=, for people.
+const workloads = "none, idle=SECONDS, spin=SECONDS, console=BYTES, exec=/PROGRAM, traffic=HOST:PORT, fetch=http://HOST[:PORT]/PATH or ping=HOST[,COUNT]"
+
+// program is a workload with an exit status.
+func program(run func() (status int, err error)) workload {
+	return workload{func(result *guestreport.WorkloadResult) (err error) {
+		result.ExitStatus, err = run()
+		return err
+	}}
 }
 
 func wrapSpec(spec string, err error) error {

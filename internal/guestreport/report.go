@@ -13,6 +13,8 @@ type Report struct {
 	UserspaceUptimeNs int64 `json:"userspace_uptime_ns"`
 	// Modules are the kernel modules that were loaded, in order.
 	Modules []string `json:"modules,omitempty"`
+	// Network is nil where there is no card, or nobody wanted it.
+	Network *Network `json:"network,omitempty"`
 	// Workload is what ran, spelled as it was asked for, and how it went.
 	Workload WorkloadResult `json:"workload"`
 	// Before and After enclose the workload and nothing else.
@@ -32,6 +34,9 @@ type WorkloadResult struct {
 	ExitStatus int `json:"exit_status"`
 	// Error is why the workload could not run to its end; empty otherwise.
 	Error string `json:"error,omitempty"`
+	// Fetch and Ping are what the workloads of these names found.
+	Fetch *FetchResult `json:"fetch,omitempty"`
+	Ping  *PingResult  `json:"ping,omitempty"`
 }
 
 // A Job is what the host asks of an agent that waits for one. Empty fields

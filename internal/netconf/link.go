@@ -113,8 +113,8 @@ func WaitLink(ctx context.Context, wanted func(Link) bool) (Link, error) {
 	}
 }
 
-// Up brings a link up and waits until it can carry frames.
-func Up(ctx context.Context, name string) error {
+// SetUp brings a link up without waiting for anything: a tap has no carrier before somebody has it open.
+func SetUp(name string) error {
 	l, err := byName(name)
 	if err != nil {
 		return err
@@ -122,7 +122,15 @@ func Up(ctx context.Context, name string) error {
 	if err := netlink.LinkSetUp(l); err != nil {
 		return fmt.Errorf("%s: bring up: %w", name, err)
 	}
-	_, err = WaitLink(ctx, func(l Link) bool { return l.Name == name && l.Running })
+	return nil
+}
+
+// Up brings a link up and waits until it can carry frames.
+func Up(ctx context.Context, name string) error {
+	if err := SetUp(name); err != nil {
+		return err
+	}
+	_, err := WaitLink(ctx, func(l Link) bool { return l.Name == name && l.Running })
 	if errors.Is(err, ErrNoLink) {
 		return fmt.Errorf("%s: no carrier: %w", name, ctx.Err())
 	}

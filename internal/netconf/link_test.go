@@ -29,11 +29,7 @@ func wire(t *testing.T, client, server string, address netip.Prefix) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	other, err := netlink.LinkByName(client)
-	if err == nil {
-		err = netlink.LinkSetUp(other)
-	}
-	if err := errors.Join(err, Up(ctx, "lo"), Up(ctx, server), Apply(server, Config{Address: address})); err != nil {
+	if err := errors.Join(SetUp(client), Up(ctx, "lo"), Up(ctx, server), Apply(server, Config{Address: address})); err != nil {
 		t.Fatal(err)
 	}
 }
