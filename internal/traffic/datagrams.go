@@ -44,11 +44,15 @@ func (g *Guest) openDatagrams(f *wire.Flows) (*datagrams, error) {
 			}
 		})
 	}
+	d := &datagrams{UDPConn: c, key: f.Token.Key(), peers: make([]netip.AddrPort, f.Count)}
 	if !f.Inbound {
-		f.Port = uint16(c.LocalAddr().(*net.UDPAddr).Port)
+		f.Port = d.port()
 	}
-	return &datagrams{UDPConn: c, key: f.Token.Key(), peers: make([]netip.AddrPort, f.Count)}, nil
+	return d, nil
 }
+
+// port is this side's.
+func (d *datagrams) port() uint16 { return uint16(d.LocalAddr().(*net.UDPAddr).Port) }
 
 // resolvePeer finds the guest's socket when it listens.
 func (d *datagrams) resolvePeer(ctx context.Context, c *call, p *Placement) error {

@@ -25,6 +25,8 @@ type PacketResult struct {
 	Sent, Received, Duplicates, Reordered uint64
 	// Duration is from the first datagram that arrived to the last, by the receiver's clock.
 	Duration time.Duration
+	// Port is this side's, of all flows.
+	Port uint16
 	// Flows is what the guest saw: of what it sent, or of what it received.
 	Flows []wire.Flow
 }
@@ -94,7 +96,7 @@ func (g *Guest) packetsUp(ctx context.Context, p *wire.Packets) (PacketResult, e
 	if err != nil {
 		return PacketResult{}, err
 	}
-	r := PacketResult{Flows: answer.Flows}
+	r := PacketResult{Port: d.port(), Flows: answer.Flows}
 	if !first.IsZero() {
 		r.Duration = last.Sub(first)
 	}
@@ -128,7 +130,7 @@ func (g *Guest) packetsDown(ctx context.Context, placement *Placement, p *wire.P
 	if err != nil {
 		return PacketResult{}, err
 	}
-	r := PacketResult{Sent: p.Each * uint64(p.Flows.Count)}
+	r := PacketResult{Port: d.port(), Sent: p.Each * uint64(p.Flows.Count)}
 	if err = d.greet(ctx, call, placement); err == nil {
 		err = d.sendAll(ctx, p)
 	}
