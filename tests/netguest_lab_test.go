@@ -4,139 +4,44 @@ package tests
 
 import (
 	"context"
-	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
-	"io"
 	"net"
+	"net/netip"
 	"os"
-	"runtime"
 	"strings"
-	"sync"
 	"time"
 
 	"doorbell/internal/netconf"
+	"doorbell/internal/traffic/guest"
 
+	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
 
-// netGuestPath is where this binary is in the guest that the network tests boot; the agent runs it as its workload.
+// netGuestPath is where this binary is in the guests of the network's tests that need a program of their own; the agent runs it as its
+// workload, when the card has an address.
 const netGuestPath = "/netguest"
 
-// netGuest is the guest's half of the network tests. Its words on the kernel command line are test.peer=HOST:PORT and test.bytes=N: it gets
-// an address by DHCP, finds the peer's address by its name, and for each of its CPUs sends and receives N bytes over a connection of its own,
-// from a thread that stays on that CPU. It prints what it sees, for the test to read.
+// netGuest plays the part that the kernel command line gives it in test.role=; test.peer= is the traffic controller's HOST:PORT.
 func netGuest() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	link, err := netconf.WaitLink(ctx, netconf.Link.Card)
+	card, err := netconf.WaitLink(ctx, netconf.Link.Card)
 	if err != nil {
 		return err
 	}
-	if err := netconf.Up(ctx, link.Name); err != nil {
-		return err
-	}
-	lease, err := netconf.DHCP(ctx, link.Name)
-	if err != nil {
-		return err
-	}
-	if err := netconf.Apply(link.Name, lease.Config); err != nil {
-		return err
-	}
-	if err := os.MkdirAll("/etc", 0o755); err != nil {
-		return err
-	}
-	if err := netconf.WriteResolvConf("/etc/resolv.conf", lease.Config); err != nil {
-		return err
-	}
-	fmt.Printf("guest: address %v gateway %v\n", lease.Address, lease.Gateway)
-	host, port, err := net.SplitHostPort(word("test.peer="))
-	if err != nil {
-		return err
-	}
-	addrs, err := net.DefaultResolver.LookupHost(ctx, host)
-	if err != nil {
-		return err
-	}
-	fmt.Printf("guest: %s is %v\n", host, addrs)
-	nic, err := netconf.OpenNIC(link.Name)
-	if err != nil {
-		return err
-	}
-	defer nic.Close()
-	channels, err := nic.Channels()
-	if err != nil {
-		return err
-	}
-	fmt.Printf("guest: channels %+v\n", channels)
-	var n int64
-	if _, err := fmt.Sscan(word("test.bytes="), &n); err != nil {
-		return err
-	}
-	var all sync.WaitGroup
-	errs := make([]error, runtime.NumCPU())
-	for cpu := range errs {
-		all.Add(1)
-		go func() {
-			defer all.Done()
-			errs[cpu] = transfer(net.JoinHostPort(addrs[0], port), cpu, n)
-		}()
-	}
-	all.Wait()
-	for cpu, err := range errs {
-		if err != nil {
-			return fmt.Errorf("connection of CPU %d: %w", cpu, err)
-		}
-	}
-	return printVectors()
-}
-
-// transfer sends n bytes and their digest's worth of a peer that does the same: see netPeer.
-func transfer(peer string, cpu int, n int64) error {
-	runtime.LockOSThread()
-	var set unix.CPUSet
-	set.Set(cpu)
-	if err := unix.SchedSetaffinity(0, &set); err != nil {
-		return err
-	}
-	c, err := net.Dial("tcp", peer)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	if _, err := fmt.Fprintf(c, "%d %d\n", cpu, n); err != nil {
-		return err
-	}
-	up := sha256.New()
-	if _, err := io.Copy(io.MultiWriter(c, up), &pattern{seed: uint64(cpu), left: n}); err != nil {
-		return err
-	}
-	down := sha256.New()
-	if got, err := io.Copy(down, io.LimitReader(c, n)); err != nil || got != n {
-		return fmt.Errorf("received %d of %d bytes: %w", got, n, err)
-	}
-	fmt.Printf("guest: CPU %d sent %x received %x\n", cpu, up.Sum(nil), down.Sum(nil))
-	_, err = c.Write([]byte("bye"))
-	return err
-}
-
-// printVectors prints the card's rows of /proc/interrupts and where each may go.
-func printVectors() error {
-	b, err := os.ReadFile("/proc/interrupts")
-	if err != nil {
-		return err
-	}
-	for line := range strings.SplitSeq(string(b), "\n") {
-		if !strings.Contains(line, "virtio") {
-			continue
-		}
-		irq, _, _ := strings.Cut(strings.TrimSpace(line), ":")
-		to, err := os.ReadFile("/proc/irq/" + irq + "/effective_affinity_list")
-		if err != nil {
+	switch word("test.role=") {
+	case "hash":
+		if err := expectHashes(card.Name); err != nil {
 			return err
 		}
-		fmt.Printf("guest: vector on CPU %s of %s\n", strings.TrimSpace(string(to)), strings.Join(strings.Fields(line), " "))
+		return guest.Serve(ctx, word("test.peer="))
+	case "unplugged":
+		go guest.Serve(ctx, word("test.peer=")) // it ends without its connection
+		return outlive(ctx, card.Name)
 	}
-	return nil
+	return fmt.Errorf("no role")
 }
 
 // word is the rest of the word of the kernel command line that starts with prefix.
@@ -150,21 +55,98 @@ func word(prefix string) string {
 	return ""
 }
 
-// pattern is left bytes that differ from seed to seed.
-type pattern struct {
-	seed uint64
-	left int64
+// expectHashes has an echo server, test.echo=, answer some sockets that take only datagrams for which the card has reported the hash that
+// receive-side scaling makes of their addresses and ports.
+func expectHashes(card string) error {
+	nic, err := netconf.OpenNIC(card)
+	if err != nil {
+		return err
+	}
+	defer nic.Close()
+	if err := nic.SetRSS(netconf.RSS{Key: hex.EncodeToString(testKey[:])}); err != nil {
+		return err
+	}
+	if err := nic.SetFeatures(map[string]bool{"rxhash": true}); err != nil {
+		return err
+	}
+	to, err := net.ResolveUDPAddr("udp4", word("test.echo="))
+	if err != nil {
+		return err
+	}
+	for i := range 8 {
+		hash, err := echoWithHash(to)
+		if err != nil {
+			return fmt.Errorf("datagram %d: %w", i, err)
+		}
+		fmt.Printf("guest: an echo with hash %#x\n", hash)
+	}
+	return nil
 }
 
-func (p *pattern) Read(b []byte) (int, error) {
-	if p.left == 0 {
-		return 0, io.EOF
+// echoWithHash sends until an answer passes the filter.
+func echoWithHash(to *net.UDPAddr) (hash uint32, err error) {
+	c, err := net.DialUDP("udp4", nil, to)
+	if err != nil {
+		return 0, err
 	}
-	b = b[:min(int64(len(b)), p.left)]
-	for i := range b {
-		p.seed = p.seed*6364136223846793005 + 1442695040888963407
-		b[i] = byte(p.seed >> 56)
+	defer c.Close()
+	hash = hashOf(protocolUDP, addrPort(c.RemoteAddr()), addrPort(c.LocalAddr()))
+	if err := takeOnlyHash(c, hash); err != nil {
+		return 0, err
 	}
-	p.left -= int64(len(b))
-	return len(b), nil
+	for range 50 {
+		if _, err := c.Write([]byte("hello")); err != nil {
+			return 0, err
+		}
+		c.SetReadDeadline(time.Now().Add(200 * time.Millisecond)) // datagrams may be lost
+		if _, err = c.Read(make([]byte, 10)); err == nil {
+			return hash, nil
+		}
+	}
+	return 0, fmt.Errorf("no answer with hash %#x: %w", hash, err)
+}
+
+func addrPort(a net.Addr) netip.AddrPort { return a.(*net.UDPAddr).AddrPort() }
+
+// takeOnlyHash filters what a socket receives by skb->hash, which the kernel does not compute for this.
+func takeOnlyHash(c *net.UDPConn, hash uint32) error {
+	program, err := bpf.Assemble([]bpf.Instruction{
+		bpf.LoadExtension{Num: bpf.ExtRXHash},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: hash, SkipFalse: 1},
+		bpf.RetConstant{Val: 0xffff},
+		bpf.RetConstant{Val: 0},
+	})
+	if err != nil {
+		return err
+	}
+	filter := make([]unix.SockFilter, len(program))
+	for i, p := range program {
+		filter[i] = unix.SockFilter{Code: p.Op, Jt: p.Jt, Jf: p.Jf, K: p.K}
+	}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = raw.Control(func(fd uintptr) {
+		failed = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]})
+	})
+	if err != nil {
+		return err
+	}
+	return failed
+}
+
+// outlive waits until the card has lost its carrier, then for a line on the console.
+func outlive(ctx context.Context, card string) error {
+	if _, err := netconf.WaitLink(ctx, func(l netconf.Link) bool { return l.Name == card && !l.Running }); err != nil {
+		return err
+	}
+	fmt.Println("guest: the card has no carrier")
+	var line string
+	if _, err := fmt.Scanln(&line); err != nil {
+		return err
+	}
+	fmt.Printf("guest: alive, %s\n", line)
+	return nil
 }
