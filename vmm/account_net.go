@@ -3,6 +3,7 @@ package vmm
 import (
 	"doorbell/internal/pci"
 	"doorbell/virtio/backend"
+	"doorbell/virtio/tap"
 )
 
 // NetAccount is what the network card did.
@@ -64,6 +65,12 @@ func (n *netCard) account(vcpus int, routeChanges uint64) *NetAccount {
 		Backend: state.Backend, MAC: state.MAC.String(), IO: state.IO.String(), QueuePairs: state.Pairs, ActivePairs: state.ReceivePairs,
 		Features: state.Features, Steering: state.RSS.Mode.String(), RouteChanges: routeChanges, NeedsReset: n.transport.NeedsReset(),
 		BehindDrops: n.backend.Drops().ByReason(), Events: n.events.list(),
+	}
+	// An interface that was deleted, or is down, at the end: what it lost is not the guest's doing.
+	if t, ok := n.backend.(*tap.Tap); ok {
+		if w := t.Warning(); w != "" {
+			a.Events = append(a.Events, EventRow{w, 1})
+		}
 	}
 	users := map[int]string{0: "config"}
 	for i := range n.transport.NumQueues() {
