@@ -60,10 +60,10 @@ func eachLink(t *testing.T, run func(t *testing.T, l link)) {
 	t.Run("user", func(t *testing.T) { run(t, userLink()) })
 }
 
-// openTo lets everybody use KVM and write into a folder of a test's.
+// openTo lets everybody use KVM and taps, and write into a folder of a test's.
 func openTo(t *testing.T, dir string) {
 	t.Helper()
-	for path, mode := range map[string]os.FileMode{"/dev/kvm": 0o666, filepath.Dir(dir): 0o755, dir: 0o777} {
+	for path, mode := range map[string]os.FileMode{"/dev/kvm": 0o666, "/dev/net/tun": 0o666, filepath.Dir(dir): 0o755, dir: 0o777} {
 		if err := os.Chmod(path, mode); err != nil {
 			t.Fatal(err)
 		}
