@@ -63,7 +63,11 @@ func (t *PCI) negotiate() error {
 	if t.driverFeatures&FeatureVersion1 == 0 {
 		return errors.New("VIRTIO_F_VERSION_1 is missing")
 	}
-	return t.device.Negotiate(t.driverFeatures)
+	if err := t.device.Negotiate(t.driverFeatures); err != nil {
+		return err
+	}
+	t.negotiated.Store(t.driverFeatures)
+	return nil
 }
 
 // setQueueEnable is a write to queue_enable. What the driver wrote about the queue is looked at here, and only here.

@@ -19,7 +19,7 @@ type Config struct {
 	Doorbells Doorbells
 	// NumVectors is the number of MSI-X vectors; 0 means one for each queue and one for configuration changes.
 	NumVectors int
-	// Disable are features that are not offered.
+	// Disable are features that are not offered; VIRTIO_F_VERSION_1 always is.
 	Disable uint64
 	// Observe, if not nil, hears of everything that was wrong with the driver or the wiring. Any thread may call it, some with locks
 	// held: it must not wait and not use the device. A guest decides how often.
@@ -55,6 +55,8 @@ type PCI struct {
 	isr          atomic.Uint32
 	generation   atomic.Uint32
 	configVector atomic.Uint32
+	// negotiated is what a driver's FEATURES_OK was last accepted with; a reset leaves it. Changed with mu held.
+	negotiated atomic.Uint64
 
 	// mu guards the registers below and the slots' registers. It is held during calls of the device and may be taken inside the
 	// segment's lock. I/O threads never take it.
@@ -160,6 +162,9 @@ func (t *PCI) MSIX() *pci.MSIX { return t.msix }
 
 // NumQueues is the number of queues.
 func (t *PCI) NumQueues() int { return len(t.slots) }
+
+// Features are those that are offered, and those that a driver negotiated last, also if it has reset the device since; 0 if none ever did.
+func (t *PCI) Features() (offered, negotiated uint64) { return t.offered, t.negotiated.Load() }
 
 // QueueStats is the account of queue n.
 func (t *PCI) QueueStats(n int) *QueueStats { return &t.slots[n].stats }

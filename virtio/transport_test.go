@@ -116,6 +116,25 @@ func TestFeaturesRefused(t *testing.T) {
 	}
 }
 
+// TestFeaturesAreRemembered: what was negotiated can still be told when the driver has reset the device, and what was refused is not it.
+func TestFeaturesAreRemembered(t *testing.T) {
+	g := newGuest(t)
+	defer g.close()
+	check := func(when string, want uint64) {
+		t.Helper()
+		offered, negotiated := g.t.Features()
+		equal(t, when, negotiated, want)
+		equal(t, when+": offered", offered&transportFeatures, transportFeatures)
+	}
+	check("before a driver came", 0)
+	g.negotiate(FeatureVersion1 | FeatureRingPacked)
+	check("negotiated", FeatureVersion1|FeatureRingPacked)
+	g.negotiate(FeatureEventIdx) // refused, after a reset
+	check("refused", FeatureVersion1|FeatureRingPacked)
+	g.negotiate(FeatureVersion1)
+	check("negotiated again", FeatureVersion1)
+}
+
 func TestGarbageQueues(t *testing.T) {
 	for name, breakIt := range map[string]func(g *guest){
 		"size 0":                 func(g *guest) { g.write(24, 2, 0) },

@@ -2,7 +2,9 @@ package vmm
 
 import (
 	"doorbell/internal/pci"
+	"doorbell/virtio"
 	"doorbell/virtio/backend"
+	"doorbell/virtio/netdev"
 	"doorbell/virtio/tap"
 )
 
@@ -13,7 +15,10 @@ type NetAccount struct {
 	IO           string            `json:"io"`
 	QueuePairs   int               `json:"queue_pairs"`
 	ActivePairs  int               `json:"active_queue_pairs"` // that the driver used last for receiving
-	Features     []string          `json:"features"`           // negotiated last
+	Offered      []string          `json:"features_offered"`
+	Off          []string          `json:"features_off"` // that were asked not to be offered
+	Features     []string          `json:"features"`     // negotiated last; null if no driver came so far
+	Ring         *string           `json:"ring"`         // split or packed, by these; null if no driver came so far
 	Steering     string            `json:"steering"`
 	RouteChanges uint64            `json:"routing_table_changes"` // by all devices
 	NeedsReset   bool              `json:"needs_reset"`
@@ -61,9 +66,11 @@ type VectorRow struct {
 // account reads the card's counts. The guest does not run any more.
 func (n *netCard) account(vcpus int, routeChanges uint64) *NetAccount {
 	state := n.state()
+	offered, negotiated := n.transport.Features()
 	a := &NetAccount{
 		Backend: state.Backend, MAC: state.MAC.String(), IO: state.IO.String(), QueuePairs: state.Pairs, ActivePairs: state.ReceivePairs,
-		Features: state.Features, Steering: state.RSS.Mode.String(), RouteChanges: routeChanges, NeedsReset: n.transport.NeedsReset(),
+		Offered: netdev.FeatureNames(offered), Off: netdev.FeatureNames(n.off), Features: netdev.FeatureNames(negotiated), Ring: ringFormat(negotiated),
+		Steering: state.RSS.Mode.String(), RouteChanges: routeChanges, NeedsReset: n.transport.NeedsReset(),
 		BehindDrops: n.backend.Drops().ByReason(), Events: n.events.list(),
 	}
 	// An interface that was deleted, or is down, at the end: what it lost is not the guest's doing.
@@ -84,6 +91,18 @@ func (n *netCard) account(vcpus int, routeChanges uint64) *NetAccount {
 		a.Vectors = append(a.Vectors, vectorRow(v, users[v.Vector], vcpus))
 	}
 	return a
+}
+
+// ringFormat is what the queues are laid out as under a set of negotiated features.
+func ringFormat(negotiated uint64) *string {
+	if negotiated == 0 {
+		return nil
+	}
+	format := "split"
+	if negotiated&virtio.FeatureRingPacked != 0 {
+		format = "packed"
+	}
+	return &format
 }
 
 func (n *netCard) queue(i int) QueueRow {

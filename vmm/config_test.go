@@ -3,6 +3,7 @@ package vmm
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -66,11 +67,13 @@ func TestAgentTextIsOneCleanLine(t *testing.T) {
 
 func TestParseNet(t *testing.T) {
 	for _, c := range []struct{ in, want string }{
-		{"none", "{     []}"},
-		{"user", "{user  0 poll  []}"},
-		{"user,queues=4,io=block", "{user  4 block  []}"},
-		{"tap=tap0,queues=2,io=spin,mac=02:00:00:00:00:09", "{tap tap0 2 spin 02:00:00:00:00:09 []}"},
-		{"user,hostfwd=tcp::2222-:22", "{user  0 poll  [tcp:127.0.0.1:2222-10.0.2.15:22]}"},
+		{"none", "{     [] 0}"},
+		{"user", "{user  0 poll  [] 0}"},
+		{"user,queues=4,io=block", "{user  4 block  [] 0}"},
+		{"tap=tap0,queues=2,io=spin,mac=02:00:00:00:00:09", "{tap tap0 2 spin 02:00:00:00:00:09 [] 0}"},
+		{"user,off=ring_packed+EVENT_IDX+csum", fmt.Sprintf("{user  0 poll  [] %d}", uint64(1<<34|1<<29|1<<0))},
+		{"user,off=rss,off=mq", fmt.Sprintf("{user  0 poll  [] %d}", uint64(1<<60|1<<22))},
+		{"user,hostfwd=tcp::2222-:22", "{user  0 poll  [tcp:127.0.0.1:2222-10.0.2.15:22] 0}"},
 	} {
 		got, err := ParseNet(c.in)
 		if err != nil {
@@ -90,10 +93,29 @@ func TestParseNet(t *testing.T) {
 	for _, in := range []string{
 		"", "users", "tap", "tap=", "none,queues=2", "user=x", "user,", "user,queues=0", "user,queues=65", "user,queues=x", "user,io=fast",
 		"user,mac=1", "user,mac=01:00:00:00:00:00", "tap=t,hostfwd=tcp::1-:1", "user,hostfwd=x", "user,vhost=on",
+		"user,off=", "user,off", "user,off=packed", "user,off=mq+", "user,off=version_1",
 	} {
 		var bad *ConfigError
 		if _, err := ParseNet(in); !errors.As(err, &bad) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%q: %v, want a ConfigError", in, err)
+		}
+	}
+}
+
+// TestUnknownFeature: who does not know a feature's name is told all of them, in the spelling that works.
+func TestUnknownFeature(t *testing.T) {
+	_, err := ParseNet("user,off=packed")
+	const want = `--net: "user,off=packed": off: there is no feature "packed": there are csum `
+	if err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Fatalf("%v", err)
+	}
+	_, names, _ := strings.Cut(err.Error(), "there are ")
+	if _, err := ParseNet("user,off=" + strings.ReplaceAll(names, " ", "+")); err != nil {
+		t.Error(err)
+	}
+	for _, name := range []string{"mrg_rxbuf", "indirect_desc", "event_idx", "ring_packed", "ring_reset", "vq_notf_coal"} {
+		if !slices.Contains(strings.Fields(names), name) {
+			t.Errorf("%s is not among %s", name, names)
 		}
 	}
 }

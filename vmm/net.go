@@ -17,6 +17,7 @@ type netCard struct {
 	backend   backend.Backend
 	device    *netdev.Device
 	transport *virtio.PCI
+	off       uint64 // NetConfig.Off
 	events    eventLog
 	seen      atomic.Pointer[netdev.State] // while a driver had it: see remember
 }
@@ -47,7 +48,7 @@ func (m *Machine) createNet() error {
 	if c.Backend == "" {
 		return nil
 	}
-	n := &netCard{}
+	n := &netCard{off: c.Off}
 	m.net = n
 	pairs := c.pairs(m.cfg.VCPUs)
 	if c.MAC == nil {
@@ -62,11 +63,11 @@ func (m *Machine) createNet() error {
 			m.cfg.Log("%s", w)
 		}
 	}
-	if n.device, err = netdev.New(netdev.Config{Name: "net0", Backend: n.backend, MAC: c.MAC, IO: c.IO}); err != nil {
+	if n.device, err = netdev.New(netdev.Config{Name: "net0", Backend: n.backend, MAC: c.MAC, IO: c.IO, Disable: c.Off}); err != nil {
 		return err
 	}
 	n.transport, err = virtio.NewPCI(n.device, virtio.Config{
-		Name: "net0", Memory: m.memory, Vectors: m.chip, Doorbells: m.pci, Observe: n.events.add,
+		Name: "net0", Memory: m.memory, Vectors: m.chip, Doorbells: m.pci, Disable: c.Off, Observe: n.events.add,
 	})
 	if err != nil {
 		return err

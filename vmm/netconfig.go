@@ -18,6 +18,7 @@ type NetConfig struct {
 	IO       netdev.IOMode     // how the I/O threads wait
 	MAC      net.HardwareAddr  // nil is defaultMAC
 	Forwards []usernet.Forward // ports of the host that lead to the guest, of backend user
+	Off      uint64            // features that are not offered, the device's and the transport's
 }
 
 const (
@@ -76,8 +77,14 @@ func ParseNet(s string) (NetConfig, error) {
 				return bad("hostfwd is for user")
 			}
 			c.Forwards = append(c.Forwards, f)
+		case "off":
+			off, err := netdev.ParseFeatures(value)
+			if err != nil {
+				return bad("off: %v", err)
+			}
+			c.Off |= off
 		default:
-			return bad("there is no option %q: there are queues, io, mac and hostfwd", key)
+			return bad("there is no option %q: there are queues, io, mac, off and hostfwd", key)
 		}
 	}
 	return c, nil

@@ -15,6 +15,7 @@ func netTables(w io.Writer, n *vmm.NetAccount) {
 		return
 	}
 	heading(w, "Its network card net0 (%s, %s; %d of %d queue pairs in use; steering: %s)", n.Backend, n.MAC, n.ActivePairs, n.QueuePairs, n.Steering)
+	features(w, n)
 	t := columns(w)
 	fmt.Fprintln(t, "queue\tpackets\tbytes\tkicks\tavoided\tbatches\tinterrupts\tsuppressed\tcoalesced\tdrops\tvector\t  which went to")
 	to := map[int]string{}
@@ -49,6 +50,29 @@ func netTables(w io.Writer, n *vmm.NetAccount) {
 		heading(w, "net0, %d times: %s", e.Count, printable(e.Event))
 	}
 }
+
+// features says what the driver made of the card's offer, in the command line's spelling of the names.
+func features(w io.Writer, n *vmm.NetAccount) {
+	if n.Ring == nil {
+		fmt.Fprintln(w, "No driver negotiated its features.")
+		return
+	}
+	taken := map[string]bool{}
+	for _, f := range n.Features {
+		taken[f] = true
+	}
+	left := slices.DeleteFunc(slices.Clone(n.Offered), func(f string) bool { return taken[f] })
+	fmt.Fprintf(w, "Rings: %s. Features in use: %s", *n.Ring, featureList(n.Features))
+	if len(left) > 0 {
+		fmt.Fprintf(w, "; offered, but not taken: %s", featureList(left))
+	}
+	if len(n.Off) > 0 {
+		fmt.Fprintf(w, "; off: %s", featureList(n.Off))
+	}
+	fmt.Fprintln(w)
+}
+
+func featureList(names []string) string { return strings.ToLower(strings.Join(names, " ")) }
 
 // destination is where a vector's message goes, for people.
 func destination(v vmm.VectorRow) string {

@@ -74,6 +74,25 @@ func TestText(t *testing.T) {
 	}
 }
 
+// TestCardFeatures: a user who compares a feature on and off sees what the driver made of it.
+func TestCardFeatures(t *testing.T) {
+	packed := "packed"
+	for want, n := range map[string]vmm.NetAccount{
+		"Rings: packed. Features in use: csum ring_packed; offered, but not taken: guest_uso4; off: event_idx\n": {
+			Ring: &packed, Offered: []string{"CSUM", "RING_PACKED", "GUEST_USO4"}, Features: []string{"CSUM", "RING_PACKED"}, Off: []string{"EVENT_IDX"}},
+		"Rings: packed. Features in use: ring_packed\n": {Ring: &packed, Offered: []string{"RING_PACKED"}, Features: []string{"RING_PACKED"}},
+		"No driver negotiated its features.\n":          {Offered: []string{"CSUM"}},
+	} {
+		d := sample()
+		d.VM.Net = &n
+		var b strings.Builder
+		d.Text(&b)
+		if !strings.Contains(b.String(), "\n"+want) {
+			t.Errorf("%q is not in:\n%s", want, b.String())
+		}
+	}
+}
+
 func TestJSONNamesItsMembers(t *testing.T) {
 	b, err := json.Marshal(sample())
 	if err != nil {

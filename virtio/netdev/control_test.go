@@ -55,7 +55,7 @@ func TestOffers(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := d.Info().Features; got != all&^c.without {
-			t.Errorf("%+v: lacks %v, has %v", c, featureNames(all&^c.without&^got), featureNames(got&c.without))
+			t.Errorf("%+v: lacks %v, has %v", c, FeatureNames(all&^c.without&^got), FeatureNames(got&c.without))
 		}
 		if err := d.Close(); err != nil {
 			t.Error(err)
@@ -72,7 +72,7 @@ func TestNegotiate(t *testing.T) {
 	defer d.Close()
 	for _, r := range required {
 		if err := d.Negotiate(r.feature); err == nil {
-			t.Errorf("%v alone is accepted", featureNames(r.feature))
+			t.Errorf("%v alone is accepted", FeatureNames(r.feature))
 		}
 	}
 	if err := d.Negotiate(d.Info().Features); err != nil {

@@ -3,6 +3,7 @@ package netdev
 import (
 	"fmt"
 
+	"doorbell/virtio"
 	"doorbell/virtio/backend"
 )
 
@@ -39,10 +40,7 @@ const (
 )
 
 // Feature is one feature bit by name.
-type Feature struct {
-	Bit  uint64
-	Name string // as the specification has it, without VIRTIO_NET_F_
-}
+type Feature virtio.Feature
 
 // Features are all that this device knows, in the order of their bits.
 var Features = []Feature{
@@ -74,7 +72,7 @@ var offerings = []requirement{{FeatureCtrlRxExtra, FeatureCtrlVQ}, {FeatureHashR
 func checkFeatures(features uint64) error {
 	for _, r := range required {
 		if features&r.feature != 0 && features&r.oneOf == 0 {
-			return fmt.Errorf("%s without %s", featureNames(r.feature), featureNames(r.oneOf))
+			return fmt.Errorf("%s without %s", FeatureNames(r.feature), FeatureNames(r.oneOf))
 		}
 	}
 	return nil
@@ -94,16 +92,6 @@ func consistent(features uint64) uint64 {
 		}
 	}
 	return features
-}
-
-// featureNames are the names of a set's members.
-func featureNames(features uint64) (names []string) {
-	for _, f := range Features {
-		if features&f.Bit != 0 {
-			names = append(names, f.Name)
-		}
-	}
-	return names
 }
 
 // hostFeatures are the features for frames from the guest that a set of offloads allows, guestFeatures those for frames to it.

@@ -55,7 +55,7 @@ func (d *Device) State() State {
 	defer d.mu.Unlock()
 	status := d.status.Load()
 	s := State{
-		Backend: d.cfg.Backend.String(), Active: d.active, Offered: featureNames(d.offered), Features: featureNames(d.features),
+		Backend: d.cfg.Backend.String(), Active: d.active, Offered: FeatureNames(d.offered), Features: FeatureNames(d.features),
 		MAC: address(d.mac.Load()).bytes(), MTU: d.mtu, Link: status&statusLinkUp != 0, Announcing: status&statusAnnounce != 0, IO: d.cfg.IO,
 		Pairs: d.pairs, ReceivePairs: d.receive, TransmitPairs: d.transmit, Offloads: guestOffloads(d.offloads),
 		Filter: FilterState{
