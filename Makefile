@@ -11,8 +11,10 @@ HERE := $(CURDIR)
 
 # Packages with tests that need KVM (build tag lab); they run inside the emulated host.
 LAB_TESTS := ./internal/kvm ./irqchip ./vcpu ./virtio/tap ./tests
+# The network card's tests boot a second kernel, of this suite of Debian.
+LAB_KERNEL := debian:trixie
 # A host that dies under its tests is the emulation's fault, not theirs: they start again.
-LAB       := $(HERE)/$(BIN)/doorbell lab --retry 2 --
+LAB       := $(HERE)/$(BIN)/doorbell lab --retry 2 --kernel $(LAB_KERNEL) --
 
 .PHONY: all
 all: $(BIN)/doorbell $(BIN)/agent

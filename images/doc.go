@@ -6,6 +6,7 @@
 //
 //	packages/NAME_VERSION_ARCH.deb        as downloaded and verified by apt
 //	kernels/NAME_VERSION_ARCH+RECIPE/     what is unpacked of it
+//	suites/SUITE/{packages,kernels}/      the same of another suite of Debian
 //	initramfs/HASH.cpio                   built, named by the hash of its inputs
 //	apt/                                  apt's own state, while downloading
 //

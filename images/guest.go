@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -27,14 +28,20 @@ type Guest struct {
 // Environment variables that replace parts of the default guest.
 const (
 	// EnvGuest names a folder with the files kernel, initrd and perhaps
-	// cmdline. They are used as they are; nothing is downloaded or built.
+	// cmdline. They are used as they are; nothing is downloaded or built. It
+	// may have a folder of the same kind for each suite that GuestOf is asked
+	// for; without it the suite's guest is made as if there were no EnvGuest.
 	EnvGuest = "DOORBELL_GUEST"
 	// EnvAgent names the program that becomes /init.
 	EnvAgent = "DOORBELL_AGENT"
 )
 
-// guestModules are what the default guest may need, depending on its devices.
-var guestModules = []string{"virtio_pci", "virtio_net", "virtio_console", "pvpanic_mmio"}
+// guestModules are what the default guest may need, depending on its devices;
+// optionalModules may be missing, as they are in older kernels.
+var (
+	guestModules    = []string{"virtio_pci", "virtio_net", "virtio_console"}
+	optionalModules = []string{"pvpanic_mmio"}
+)
 
 // DefaultGuest returns the guest that boots when the user names no kernel:
 // Debian's, with an initramfs that has our agent and the drivers of our
@@ -43,16 +50,38 @@ func DefaultGuest(ctx context.Context, progress io.Writer) (Guest, error) {
 	if dir := os.Getenv(EnvGuest); dir != "" {
 		return guestFromFolder(dir)
 	}
+	return makeGuest(ctx, kernelSource{progress: progress})
+}
+
+// GuestOf is DefaultGuest with the kernel of a suite of Debian, such as trixie.
+func GuestOf(ctx context.Context, suite string, progress io.Writer) (Guest, error) {
+	if dir := os.Getenv(EnvGuest); dir != "" {
+		dir = filepath.Join(dir, suite)
+		if st, err := os.Stat(dir); err == nil && st.IsDir() {
+			return guestFromFolder(dir)
+		}
+	}
+	return makeGuest(ctx, kernelSource{suite: suite, progress: progress})
+}
+
+// makeGuest downloads and builds what is missing of a guest with our agent.
+func makeGuest(ctx context.Context, source kernelSource) (Guest, error) {
 	// Before the download: a missing agent is the user's to fix.
 	agent, err := findAgent()
 	if err != nil {
 		return Guest{}, err
 	}
-	kernel, err := Kernel(ctx, progress)
+	kernel, err := source.kernel(ctx)
 	if err != nil {
 		return Guest{}, err
 	}
-	modules, err := kernel.Modules(guestModules...)
+	names := slices.Clone(guestModules)
+	for _, name := range optionalModules {
+		if _, err := os.Stat(kernel.modulePath(name)); err == nil {
+			names = append(names, name)
+		}
+	}
+	modules, err := kernel.Modules(names...)
 	if err != nil {
 		return Guest{}, err
 	}

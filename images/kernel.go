@@ -37,15 +37,23 @@ func Kernel(ctx context.Context, progress io.Writer) (*KernelSet, error) {
 	return kernelSource{progress: progress}.kernel(ctx)
 }
 
+// KernelOf is Kernel for another suite of Debian than the machine's, such as
+// trixie: from the machine's mirrors, with the keys that it trusts.
+func KernelOf(ctx context.Context, suite string, progress io.Writer) (*KernelSet, error) {
+	return kernelSource{suite: suite, progress: progress}.kernel(ctx)
+}
+
 // A kernelSource is how to get a kernel.
 type kernelSource struct {
+	// suite is the one of Debian's; empty for the machine's own.
+	suite    string
 	progress io.Writer
 	// aptConf is configuration that is added to apt's.
 	aptConf string
 }
 
 func (s kernelSource) kernel(ctx context.Context) (*KernelSet, error) {
-	set, err := cachedKernel()
+	set, err := s.cachedKernel()
 	if set != nil || err != nil {
 		return set, err
 	}
@@ -58,21 +66,57 @@ func (s kernelSource) kernel(ctx context.Context) (*KernelSet, error) {
 		return nil, err
 	}
 	defer unlock()
-	if set, err := cachedKernel(); set != nil || err != nil {
+	if set, err := s.cachedKernel(); set != nil || err != nil {
 		return set, err
 	}
 	pkg, err := s.cachedPackage(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("guest kernel: %w", err)
+		s.forget()
+		return nil, fmt.Errorf("guest kernel%s: %w", s.of(), err)
 	}
-	if err := unpackPackage(ctx, pkg, s.progress); err != nil {
-		return nil, fmt.Errorf("guest kernel: %w", err)
+	kernels, err := s.cachePath("kernels")
+	if err != nil {
+		return nil, err
 	}
-	set, err = cachedKernel()
+	if err := unpackPackage(ctx, pkg, kernels, s.progress); err != nil {
+		return nil, fmt.Errorf("guest kernel%s: %w", s.of(), err)
+	}
+	set, err = s.cachedKernel()
 	if set == nil && err == nil {
 		err = fmt.Errorf("guest kernel: %s vanished from the cache", filepath.Base(pkg))
 	}
 	return set, err
+}
+
+// cachePath is a folder of the cache; another suite's are apart, since what is
+// newest of one says nothing about the other.
+func (s kernelSource) cachePath(name string) (string, error) {
+	if s.suite != "" {
+		name = filepath.Join("suites", s.suite, name)
+	}
+	return cachePath(name)
+}
+
+// forget removes the folders that were made for another suite which gave
+// nothing, such as one that does not exist.
+func (s kernelSource) forget() {
+	if s.suite == "" {
+		return
+	}
+	if dir, err := s.cachePath("apt"); err == nil {
+		os.RemoveAll(dir)
+		for _, empty := range []string{"packages", "kernels", "."} {
+			os.Remove(filepath.Join(filepath.Dir(dir), empty))
+		}
+	}
+}
+
+// of names the suite in errors.
+func (s kernelSource) of() string {
+	if s.suite == "" {
+		return ""
+	}
+	return " of Debian's " + s.suite
 }
 
 // recipe names what unpackPackage makes of a package: a program that keeps other
@@ -83,8 +127,8 @@ func recipe() string {
 }
 
 // cachedKernel returns nil when no kernel is cached.
-func cachedKernel() (*KernelSet, error) {
-	kernels, err := cachePath("kernels")
+func (s kernelSource) cachedKernel() (*KernelSet, error) {
+	kernels, err := s.cachePath("kernels")
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +153,7 @@ func cachedKernel() (*KernelSet, error) {
 // cachedPackage returns the path of the kernel's package, after downloading it
 // if need be. The caller holds the cache's lock.
 func (s kernelSource) cachedPackage(ctx context.Context) (string, error) {
-	packages, err := cachePath("packages")
+	packages, err := s.cachePath("packages")
 	if err != nil {
 		return "", err
 	}
@@ -146,13 +190,18 @@ func (s kernelSource) cachedPackage(ctx context.Context) (string, error) {
 
 // downloadKernel puts the package that the metapackage stands for into dir.
 func (s kernelSource) downloadKernel(ctx context.Context, dir string) error {
-	aptDir, err := cachePath("apt")
+	aptDir, err := s.cachePath("apt")
 	if err != nil {
 		return err
 	}
 	a, err := newApt(aptDir, s.aptConf, s.progress)
 	if err != nil {
 		return err
+	}
+	if s.suite != "" {
+		if err := a.useSuite(ctx, s.suite); err != nil {
+			return err
+		}
 	}
 	failure, err := a.update(ctx)
 	if err != nil {
@@ -184,6 +233,10 @@ func (a *apt) kernelPackage(ctx context.Context) (stanza, error) {
 			p, err := a.show(ctx, name)
 			if err != nil {
 				return nil, fmt.Errorf("package %s: %w: pass -k KERNEL", name, err)
+			}
+			// Debian 14 has the image and the modules in packages of their own.
+			if strings.Contains(p["Depends"], "linux-binary-") || strings.Contains(p["Depends"], "linux-modules-") {
+				return nil, fmt.Errorf("package %s has no kernel in it but depends on several that have: pass -k KERNEL", name)
 			}
 			return p, nil
 		}

@@ -29,13 +29,9 @@ const (
 	maxDictionary = 64 << 20
 )
 
-// unpackPackage unpacks the package at pkg into a new entry of the cache. The
-// caller holds the cache's lock.
-func unpackPackage(ctx context.Context, pkg string, progress io.Writer) error {
-	kernels, err := cachePath("kernels")
-	if err != nil {
-		return err
-	}
+// unpackPackage unpacks the package at pkg into a new entry of the cache's
+// folder kernels. The caller holds the cache's lock.
+func unpackPackage(ctx context.Context, pkg, kernels string, progress io.Writer) error {
 	f, err := os.Open(pkg)
 	if err != nil {
 		return err

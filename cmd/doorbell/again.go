@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"doorbell/images"
 	"doorbell/internal/report"
 
 	"github.com/spf13/cobra"
@@ -34,7 +35,10 @@ func (g *guestFlags) again(name string, args, reports []string) []string {
 }
 
 // needsDefault says whether the default guest supplies something.
-func (g *guestFlags) needsDefault() bool { return g.kernel == "" || g.initrd == "" }
+func (g *guestFlags) needsDefault() bool {
+	_, ofSuite, _ := images.ParseSuite(g.kernel)
+	return !ofSuite && (g.kernel == "" || g.initrd == "")
+}
 
 // runInLab has the same command run in the lab, which writes the reports; files come back. What is no regular file here (a pipe,
 // a device) gets its report from a file of our own.
@@ -58,7 +62,11 @@ func (g *guestFlags) runInLab(cmd *cobra.Command, targets []*report.Target, r gu
 			specs = append(specs, string(t.Format))
 		}
 	}
-	err = inLab(cmd.Context(), labRequest{command: g.again(cmd.Name(), r.args, specs), guest: g.needsDefault(), verbose: g.verbose})
+	request := labRequest{command: g.again(cmd.Name(), r.args, specs), guest: g.needsDefault(), verbose: g.verbose}
+	if suite, ofSuite, _ := images.ParseSuite(g.kernel); ofSuite {
+		request.suites = []string{suite}
+	}
+	err = inLab(cmd.Context(), request)
 	for t, path := range from {
 		if _, missing := os.Stat(path); missing != nil {
 			continue // the run failed before it could report, and has said why

@@ -33,7 +33,7 @@ type guestFlags struct {
 const noInitrd = "none"
 
 func (g *guestFlags) add(f *pflag.FlagSet) {
-	f.StringVarP(&g.kernel, "kernel", "k", "", "kernel: a bzImage or an ELF vmlinux (default: Debian's cloud kernel, downloaded once)")
+	f.StringVarP(&g.kernel, "kernel", "k", "", "kernel: a bzImage or an ELF vmlinux, or debian:SUITE for another release's, as in debian:trixie\n(default: Debian's cloud kernel, downloaded once)")
 	f.StringVarP(&g.initrd, "initrd", "i", "", "initramfs, or none (default: doorbell's agent)")
 	f.StringVarP(&g.cmdline, "cmdline", "p", "", "kernel command line (default: the default guest's)")
 	f.StringVarP(&g.memory, "memory", "m", "512M", "guest memory, with K, M, G or T")
@@ -67,7 +67,11 @@ func (g *guestFlags) check() error {
 	if err := c.Validate(anyHost); err != nil {
 		return err
 	}
-	if g.kernel != "" {
+	_, ofSuite, err := images.ParseSuite(g.kernel)
+	if err != nil {
+		return usageError("-k: %v", err)
+	}
+	if g.kernel != "" && !ofSuite {
 		if _, err := regularFile("-k", g.kernel); err != nil {
 			return err
 		}
@@ -122,7 +126,20 @@ func (g *guestFlags) config(ctx context.Context) (vmm.Config, error) {
 	if !g.cmdlineGiven {
 		c.Cmdline = images.DefaultCmdline
 	}
-	if g.needsDefault() {
+	suite, ofSuite, err := images.ParseSuite(g.kernel)
+	if err != nil {
+		return c, usageError("-k: %v", err)
+	}
+	if ofSuite {
+		d, err := images.GuestOf(ctx, suite, os.Stderr)
+		if err != nil {
+			return c, fmt.Errorf("-k %s: %w", g.kernel, err)
+		}
+		c.Kernel, c.Initrd = d.Kernel, or(c.Initrd, d.Initrd)
+		if !g.cmdlineGiven {
+			c.Cmdline = d.Cmdline
+		}
+	} else if g.needsDefault() {
 		d, err := images.DefaultGuest(ctx, os.Stderr)
 		if err != nil {
 			return c, fmt.Errorf("the default guest: %w", err)

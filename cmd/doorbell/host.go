@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -41,7 +42,7 @@ func runsHere(host string) bool {
 // labModules are what the emulated host loads beside the lab's own channel.
 var labModules = []string{"virtio_pci", "virtio_console", "irqbypass", "kvm", "kvm-amd", "tun"}
 
-// guestDir is where the default guest lies in the emulated host.
+// guestDir is where the default guest lies in the emulated host, and the guests of suites of Debian in folders of their names.
 const guestDir = "/var/lib/doorbell/guest"
 
 // ownEnvironment are the variables that the emulated host sets for itself: they name places of this one.
@@ -56,7 +57,8 @@ type labRequest struct {
 	cpus     int
 	retries  int
 	verbose  bool
-	guest    bool // carry the default guest along
+	guest    bool     // carry the default guest along
+	suites   []string // carry the guests of these suites of Debian along
 }
 
 // inLab runs a command in the emulated host and returns its exit status as an error.
@@ -86,15 +88,25 @@ func inLab(ctx context.Context, r labRequest) error {
 	for _, m := range mods {
 		cfg.Modules = append(cfg.Modules, lab.Module{Name: m.Name, Path: m.Path})
 	}
+	carry := func(g images.Guest, dir string) {
+		cfg.Files = append(cfg.Files, lab.File{Host: g.Kernel, Guest: dir + "/kernel"}, lab.File{Host: g.Initrd, Guest: dir + "/initrd"})
+	}
 	if r.guest {
 		g, err := images.DefaultGuest(ctx, os.Stderr)
 		if err != nil {
 			return err
 		}
-		for name, path := range map[string]string{"kernel": g.Kernel, "initrd": g.Initrd} {
-			cfg.Files = append(cfg.Files, lab.File{Host: path, Guest: guestDir + "/" + name})
+		carry(g, guestDir)
+	}
+	for _, suite := range r.suites {
+		g, err := images.GuestOf(ctx, suite, os.Stderr)
+		if err != nil {
+			return fmt.Errorf("debian:%s: %w", suite, err)
 		}
-		cfg.Env = append(cfg.Env, "DOORBELL_GUEST="+guestDir)
+		carry(g, guestDir+"/"+suite)
+	}
+	if r.guest || len(r.suites) > 0 {
+		cfg.Env = append(cfg.Env, images.EnvGuest+"="+guestDir)
 	}
 	if r.verbose {
 		cfg.Console = os.Stderr

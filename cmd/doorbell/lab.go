@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 
+	"doorbell/images"
 	"doorbell/internal/lab"
 
 	"github.com/spf13/cobra"
@@ -17,7 +18,7 @@ const (
 
 func labCommand() *cobra.Command {
 	var host, memory string
-	var carry, files []string
+	var carry, files, kernels []string
 	var cpus, retries int
 	var guest, verbose bool
 	cmd := &cobra.Command{
@@ -51,6 +52,13 @@ that its arguments name travel along; a program of this machine brings its libra
 				return usageError("lab -m %s: an emulated host has 512M to 1T of memory", memory)
 			}
 			r.memory = int64(size)
+			for _, k := range kernels {
+				suite, ok, err := images.ParseSuite(k)
+				if err != nil || !ok {
+					return usageError("lab --kernel %q: write debian:SUITE, as in debian:trixie", k)
+				}
+				r.suites = append(r.suites, suite)
+			}
 			for _, f := range files {
 				from, to, ok := strings.Cut(f, ":")
 				if !ok || from == "" || !strings.HasPrefix(to, "/") {
@@ -69,6 +77,7 @@ that its arguments name travel along; a program of this machine brings its libra
 	f.StringArrayVar(&carry, "carry", nil, "a program to carry along, with its libraries")
 	f.StringArrayVar(&files, "file", nil, "a file to carry along, as HOSTPATH:/LABPATH")
 	f.BoolVar(&guest, "guest", true, "carry the default guest along")
+	f.StringArrayVar(&kernels, "kernel", nil, "carry the guest of another release along, as debian:SUITE, for boot -k debian:SUITE")
 	f.IntVar(&retries, "retry", 0, "how often to run COMMAND again after the emulated host died under it")
 	f.BoolVarP(&verbose, "verbose", "v", false, "show the host's console")
 	return cmd
