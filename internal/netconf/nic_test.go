@@ -18,6 +18,7 @@ type fakeCard struct {
 	hash     map[uint32]uint64
 	coalesce [23]uint32
 	perQueue map[int][23]uint32
+	rings    [9]uint32
 	lie      bool // sizes beyond reason
 }
 
@@ -64,6 +65,14 @@ func (f *fakeCard) ioctl(b []byte) (int, error) {
 		copy(f.key[:key], b[at:])
 		if b[16] != 0 {
 			f.function = b[16]
+		}
+	case 0x10: // ETHTOOL_GRINGPARAM
+		for i, v := range f.rings[1:] {
+			set(4+4*i, v)
+		}
+	case 0x11: // ETHTOOL_SRINGPARAM
+		for i := range f.rings {
+			f.rings[i] = u32(4 * i)
 		}
 	case 0x29: // ETHTOOL_GRXFH
 		binary.NativeEndian.PutUint64(b[8:], f.hash[u32(4)])
@@ -177,5 +186,21 @@ func TestCoalesce(t *testing.T) {
 	}
 	if _, err := n.QueueCoalesce(4096); err == nil || err.Error() != "f0: queue 4096 is not below 4096" {
 		t.Errorf("error %v", err)
+	}
+}
+
+// SetRings changes the lengths of the queues that virtio has and leaves those of other kinds alone.
+func TestRings(t *testing.T) {
+	f, n := newFake()
+	f.rings = [9]uint32{0, 256, 1, 2, 512, 64, 3, 4, 128}
+	r, err := n.Rings()
+	if want := (Rings{MaxRx: 256, MaxTx: 512, Rx: 64, Tx: 128}); err != nil || r != want {
+		t.Errorf("%+v, %v, want %+v", r, err, want)
+	}
+	if err := n.SetRings(Rings{Rx: 32, Tx: 16}); err != nil {
+		t.Fatal(err)
+	}
+	if want := [9]uint32{0x11, 256, 1, 2, 512, 32, 3, 4, 16}; f.rings != want {
+		t.Errorf("the driver was told %v, want %v", f.rings, want)
 	}
 }

@@ -29,6 +29,9 @@ func configure(name string, c *wire.Configure) error {
 	if err == nil && c.Combined != 0 {
 		err = n.SetCombined(c.Combined)
 	}
+	if err == nil && c.Rings != nil {
+		err = n.SetRings(*c.Rings)
+	}
 	if err == nil && len(c.Features) > 0 {
 		err = n.SetFeatures(c.Features)
 	}

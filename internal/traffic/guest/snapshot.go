@@ -86,6 +86,9 @@ func readCard(s *wire.Snapshot) error {
 	if c, err := n.Channels(); !refused(err) {
 		s.Channels = &c
 	}
+	if r, err := n.Rings(); !refused(err) {
+		s.Rings = &r
+	}
 	if c, err := n.Coalesce(); !refused(err) {
 		s.Coalesce = &c
 	}
@@ -98,8 +101,19 @@ func readCard(s *wire.Snapshot) error {
 			}
 		}
 	}
+	s.VirtioFeatures = virtioFeatures(oneValue(filepath.Join("/sys/class/net", s.Interface, "device/features")))
 	s.Queues = queues(filepath.Join("/sys/class/net", s.Interface, "queues"))
 	return nil
+}
+
+// virtioFeatures reads a device's file features: a digit for each bit, the lowest first.
+func virtioFeatures(text string) (features uint64) {
+	for bit, digit := range text {
+		if digit == '1' && bit < 64 {
+			features |= 1 << bit
+		}
+	}
+	return features
 }
 
 // queues are the entries of the folder; none where sysfs is of another network namespace.

@@ -122,6 +122,7 @@ type Configure struct {
 	Interface   string                      `json:"interface,omitempty"`
 	MTU         int                         `json:"mtu_bytes,omitempty"`
 	Combined    int                         `json:"combined,omitempty"`
+	Rings       *netconf.Rings              `json:"rings,omitempty"` // the maxima in it do not count
 	Features    map[string]bool             `json:"features,omitempty"`
 	Coalesce    *netconf.Coalesce           `json:"coalesce,omitempty"`
 	PerQueue    map[string]netconf.Coalesce `json:"per_queue,omitempty"` // by the number of the queue pair

@@ -11,6 +11,8 @@ type Snapshot struct {
 	Interface string `json:"interface"`
 	MTU       int    `json:"mtu_bytes"`
 	Driver    string `json:"driver,omitempty"`
+	// VirtioFeatures are the feature bits that the driver negotiated, as it says itself; 0 for a card that is not virtio's.
+	VirtioFeatures uint64 `json:"virtio_features,omitempty"`
 	// Link is what the kernel counted, Stats what the driver did.
 	Link  netconf.Statistics `json:"link"`
 	Stats []netconf.Stat     `json:"stats,omitempty"`
@@ -19,6 +21,7 @@ type Snapshot struct {
 	Affinity []Affinity `json:"affinity,omitempty"`
 	// What follows is nil where the driver does not know it; Refused says why.
 	Channels   *netconf.Channels `json:"channels,omitempty"`
+	Rings      *netconf.Rings    `json:"rings,omitempty"`
 	Coalesce   *netconf.Coalesce `json:"coalesce,omitempty"`
 	Features   []netconf.Feature `json:"features,omitempty"`
 	RSS        *netconf.RSS      `json:"rss,omitempty"`
