@@ -98,7 +98,7 @@ func TestBadInput(t *testing.T) {
 }
 
 // oneLine checks that doorbell said one line that is no stack trace. A guest that ran adds the line of its end.
-func oneLine(t *testing.T, o outcome) {
+func oneLine(t testing.TB, o outcome) {
 	t.Helper()
 	lines := strings.Split(strings.TrimSpace(o.stderr), "\n")
 	if len(lines) == 2 && strings.Contains(lines[0], "the guest ended") {

@@ -93,7 +93,7 @@ func TestBadNetwork(t *testing.T) {
 }
 
 // hold attaches to a tap as another program would, until the result is called.
-func hold(t *testing.T, name string) func() {
+func hold(t testing.TB, name string) func() {
 	t.Helper()
 	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -111,7 +111,7 @@ func hold(t *testing.T, name string) func() {
 }
 
 // runToEnd runs a command of doorbell's.
-func runToEnd(t *testing.T, c *exec.Cmd) outcome {
+func runToEnd(t testing.TB, c *exec.Cmd) outcome {
 	t.Helper()
 	var o, e strings.Builder
 	c.Stdout, c.Stderr = &o, &e

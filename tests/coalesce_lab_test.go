@@ -15,50 +15,52 @@ import (
 // TestCoalescing: what the guest sets, as ethtool -C does, decides how many packets an interrupt tells of: each packet has its own without
 // coalescing; frames do when they are few and the time is long; time does when it is short and the frames are many.
 func TestCoalescing(t *testing.T) {
-	s := startSession(t, tapLink(t), trafficWorkload, "-c", "2")
-	// Without a number of frames to transmit Linux 6.1 takes the card for one without interrupts for that.
-	off := netconf.Coalesce{TxFrames: 1}
-	for _, c := range []struct {
-		name     string
-		up       bool
-		coalesce netconf.Coalesce
-		usecs    uint32
-		check    func(packets, interrupts, atMost float64) bool // atMost is how often the time has passed
-	}{
-		{"rx, none", false, off, 0, eachItsOwn},
-		{"rx, 16 frames", false, netconf.Coalesce{RxFrames: 16, RxUsecs: 500_000, TxFrames: 1}, 0, atLeastEight},
-		{"rx, 60 ms", false, netconf.Coalesce{RxFrames: 10_000, RxUsecs: 60_000, TxFrames: 1}, 60_000, byTime},
-		{"rx, none again", false, off, 0, eachItsOwn},
-		{"tx, none", true, off, 0, eachItsOwn},
-		{"tx, 16 frames", true, netconf.Coalesce{TxFrames: 16, TxUsecs: 500_000}, 0, atLeastEight},
-		{"tx, 60 ms", true, netconf.Coalesce{TxFrames: 10_000, TxUsecs: 60_000}, 60_000, byTime},
-	} {
-		if now := s.configure(wire.Configure{Coalesce: &c.coalesce}); now.Coalesce == nil || *now.Coalesce != c.coalesce {
-			t.Fatalf("%s: the driver has %+v", c.name, now.Coalesce)
+	guestTest(t, func(t testing.TB) {
+		s := startSession(t, tapLink(t), trafficWorkload, "-c", "2")
+		// Without a number of frames to transmit Linux 6.1 takes the card for one without interrupts for that.
+		off := netconf.Coalesce{TxFrames: 1}
+		for _, c := range []struct {
+			name     string
+			up       bool
+			coalesce netconf.Coalesce
+			usecs    uint32
+			check    func(packets, interrupts, atMost float64) bool // atMost is how often the time has passed
+		}{
+			{"rx, none", false, off, 0, eachItsOwn},
+			{"rx, 16 frames", false, netconf.Coalesce{RxFrames: 16, RxUsecs: 500_000, TxFrames: 1}, 0, atLeastEight},
+			{"rx, 60 ms", false, netconf.Coalesce{RxFrames: 10_000, RxUsecs: 60_000, TxFrames: 1}, 60_000, byTime},
+			{"rx, none again", false, off, 0, eachItsOwn},
+			{"tx, none", true, off, 0, eachItsOwn},
+			{"tx, 16 frames", true, netconf.Coalesce{TxFrames: 16, TxUsecs: 500_000}, 0, atLeastEight},
+			{"tx, 60 ms", true, netconf.Coalesce{TxFrames: 10_000, TxUsecs: 60_000}, 60_000, byTime},
+		} {
+			if now := s.configure(wire.Configure{Coalesce: &c.coalesce}); now.Coalesce == nil || *now.Coalesce != c.coalesce {
+				t.Fatalf("%s: the driver has %+v", c.name, now.Coalesce)
+			}
+			start := time.Now()
+			q := s.stream(c.up)
+			atMost := float64(time.Since(start).Microseconds()) / float64(max(c.usecs, 1))
+			t.Logf("%s: %d packets, %d interrupts: %.1f packets for each", c.name, q.packets, q.interrupts, float64(q.packets)/float64(q.interrupts))
+			if !c.check(float64(q.packets), float64(q.interrupts), atMost) {
+				t.Errorf("%s: %d packets had %d interrupts; the time for one passed %.1f times", c.name, q.packets, q.interrupts, atMost)
+			}
 		}
-		start := time.Now()
-		q := s.stream(c.up)
-		atMost := float64(time.Since(start).Microseconds()) / float64(max(c.usecs, 1))
-		t.Logf("%s: %d packets, %d interrupts: %.1f packets for each", c.name, q.packets, q.interrupts, float64(q.packets)/float64(q.interrupts))
-		if !c.check(float64(q.packets), float64(q.interrupts), atMost) {
-			t.Errorf("%s: %d packets had %d interrupts; the time for one passed %.1f times", c.name, q.packets, q.interrupts, atMost)
+		last := s.snapshot()
+		_, d := s.end()
+		for _, q := range d.VM.Net.Queues {
+			if q.Queue == "ctrl" {
+				continue
+			}
+			// Interrupts that find one pending in the guest's processor are one there.
+			if seen := queueOf(&last, q.Queue).interrupts; seen > q.Interrupts || q.Interrupts > q.Batches {
+				t.Errorf("%s: %d batches, %d interrupts, of which the guest has seen %d", q.Queue, q.Batches, q.Interrupts, seen)
+			}
+			if (q.Queue == "rx1" || q.Queue == "tx1") && q.Coalesced < 2*160 {
+				t.Errorf("%s: %d interrupts were put off", q.Queue, q.Coalesced)
+			}
 		}
-	}
-	last := s.snapshot()
-	_, d := s.end()
-	for _, q := range d.VM.Net.Queues {
-		if q.Queue == "ctrl" {
-			continue
-		}
-		// Interrupts that find one pending in the guest's processor are one there.
-		if seen := queueOf(&last, q.Queue).interrupts; seen > q.Interrupts || q.Interrupts > q.Batches {
-			t.Errorf("%s: %d batches, %d interrupts, of which the guest has seen %d", q.Queue, q.Batches, q.Interrupts, seen)
-		}
-		if (q.Queue == "rx1" || q.Queue == "tx1") && q.Coalesced < 2*160 {
-			t.Errorf("%s: %d interrupts were put off", q.Queue, q.Coalesced)
-		}
-	}
-	logCard(t, d)
+		logCard(t, d)
+	})
 }
 
 // eachItsOwn allows for some packets that come while others are looked at.

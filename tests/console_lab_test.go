@@ -16,8 +16,10 @@ import (
 
 // TestPipes: what is piped in reaches the guest, what it prints comes out, and the end of input ends nothing.
 func TestPipes(t *testing.T) {
-	o, _ := boot(t, "hello\nquit\n", "-i", guestInitramfs(t), "-p", "console=ttyS0 quiet panic=-1 test.role=echo")
-	o.want(t, 0, o.stdout, `guest: got "hello", 5 bytes`, "guest: done")
+	guestTest(t, func(t testing.TB) {
+		o, _ := boot(t, "hello\nquit\n", "-i", guestInitramfs(t), "-p", "console=ttyS0 quiet panic=-1 test.role=echo")
+		o.want(t, 0, o.stdout, `guest: got "hello", 5 bytes`, "guest: done")
+	})
 }
 
 // TestClosedOutput: a reader that goes away takes neither the guest nor the report with it.

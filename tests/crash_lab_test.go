@@ -12,7 +12,7 @@ import (
 )
 
 // kernel writes an ELF vmlinux of a few instructions, linked for 1 MiB.
-func kernel(t *testing.T, code ...byte) string {
+func kernel(t testing.TB, code ...byte) string {
 	t.Helper()
 	const at, headers = 0x100000, 64 + 56
 	var b bytes.Buffer
@@ -64,24 +64,28 @@ func TestCrashes(t *testing.T) {
 
 // TestReset: a guest that restarts itself ends the run as one that powers off does.
 func TestReset(t *testing.T) {
-	o, d := boot(t, "", "-p", quiet+"doorbell.end=reboot")
-	o.want(t, 0, o.stderr, "reset by")
-	if d.VM.End != "reset" {
-		t.Errorf("the report says %s", d.VM.End)
-	}
+	guestTest(t, func(t testing.TB) {
+		o, d := boot(t, "", "-p", quiet+"doorbell.end=reboot")
+		o.want(t, 0, o.stderr, "reset by")
+		if d.VM.End != "reset" {
+			t.Errorf("the report says %s", d.VM.End)
+		}
+	})
 }
 
 // TestPoke: reads and writes where nothing is are what they are on hardware, and are in the account.
 func TestPoke(t *testing.T) {
-	o, d := boot(t, "", "-i", guestInitramfs(t), "-p", quiet+"iomem=relaxed test.role=poke")
-	o.want(t, 0, o.stdout, "0xc0000000 is 0xff", "0xfeb00000 is 0xff", "0xd0000000 is 0x0", "guest: done")
-	reads := 0
-	for _, r := range d.VM.UserspaceExits {
-		if r.Device == "unclaimed" && r.Register == "mmio 0xc0000000" {
-			reads += int(r.Count)
+	guestTest(t, func(t testing.TB) {
+		o, d := boot(t, "", "-i", guestInitramfs(t), "-p", quiet+"iomem=relaxed test.role=poke")
+		o.want(t, 0, o.stdout, "0xc0000000 is 0xff", "0xfeb00000 is 0xff", "0xd0000000 is 0x0", "guest: done")
+		reads := 0
+		for _, r := range d.VM.UserspaceExits {
+			if r.Device == "unclaimed" && r.Register == "mmio 0xc0000000" {
+				reads += int(r.Count)
+			}
 		}
-	}
-	if reads != 2 {
-		t.Errorf("%d accesses to 0xc0000000 in the account, want a read and a write", reads)
-	}
+		if reads != 2 {
+			t.Errorf("%d accesses to 0xc0000000 in the account, want a read and a write", reads)
+		}
+	})
 }

@@ -34,7 +34,7 @@ func userLink() link {
 var tapAddress = netip.MustParsePrefix("192.168.77.1/24")
 
 // tapLink makes a tap with a DHCP and a DNS server, for as long as the test runs.
-func tapLink(t *testing.T) link {
+func tapLink(t testing.TB) link {
 	t.Helper()
 	tap, err := nettest.NewTap("tap0", tapAddress, 4)
 	if err != nil {
@@ -54,14 +54,14 @@ func tapLink(t *testing.T) link {
 	}
 }
 
-// eachLink runs a test on every backend that reaches the host.
-func eachLink(t *testing.T, run func(t *testing.T, l link)) {
-	t.Run("tap", func(t *testing.T) { run(t, tapLink(t)) })
-	t.Run("user", func(t *testing.T) { run(t, userLink()) })
+// eachLink runs a test of a guest on every backend that reaches the host.
+func eachLink(t *testing.T, run func(t testing.TB, l link)) {
+	t.Run("tap", func(t *testing.T) { guestTest(t, func(t testing.TB) { run(t, tapLink(t)) }) })
+	t.Run("user", func(t *testing.T) { guestTest(t, func(t testing.TB) { run(t, userLink()) }) })
 }
 
 // openTo lets everybody use KVM and taps, and write into a folder of a test's.
-func openTo(t *testing.T, dir string) {
+func openTo(t testing.TB, dir string) {
 	t.Helper()
 	for path, mode := range map[string]os.FileMode{"/dev/kvm": 0o666, "/dev/net/tun": 0o666, filepath.Dir(dir): 0o755, dir: 0o777} {
 		if err := os.Chmod(path, mode); err != nil {

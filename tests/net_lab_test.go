@@ -21,7 +21,7 @@ import (
 )
 
 // netInitramfs is the default guest's initramfs with this binary in it.
-func netInitramfs(t *testing.T) string {
+func netInitramfs(t testing.TB) string {
 	t.Helper()
 	base, err := os.ReadFile(filepath.Join(os.Getenv("DOORBELL_GUEST"), "initrd"))
 	if err != nil {
@@ -57,7 +57,7 @@ var queueVector = regexp.MustCompile(`^virtio\d+-(input|output)\.(\d+)$`)
 // matching digests, over connections of every vCPU; each queue's vector is on its own vCPU, and the report tells the same.
 func TestNetwork(t *testing.T) { eachLink(t, testNetwork) }
 
-func testNetwork(t *testing.T, l link) {
+func testNetwork(t testing.TB, l link) {
 	const vcpus, each = 4, 25 << 20
 	s := startSession(t, l, trafficWorkload, "-c", fmt.Sprint(vcpus))
 	if r := need[wire.Resolved](s)(s.Resolve(s.ctx, nettest.HostName, "")); fmt.Sprint(r.Addresses) != fmt.Sprintf("[%v]", l.host) {
@@ -87,11 +87,30 @@ func testNetwork(t *testing.T, l link) {
 		t.Errorf("the guest's network: %+v", n)
 	}
 	checkNetAccount(t, d.VM.Net, vcpus, each)
+	checkNetRegisters(t, d)
 	logCard(t, d)
 }
 
+// checkNetRegisters looks for registers of the card that share four bytes: Linux writes each with its own width.
+func checkNetRegisters(t testing.TB, d *report.Document) {
+	t.Helper()
+	widths := map[string]int{"device_status": 1, "config_generation": 1, "queue_select": 2, "queue_msix_vector": 2, "queue_enable": 2}
+	seen := map[string]bool{}
+	for _, r := range d.VM.UserspaceExits {
+		if w := widths[r.Register]; r.Device == "net0" && w != 0 {
+			seen[r.Register] = true
+			if r.Width != w {
+				t.Errorf("%d accesses of %d bytes to %s", r.Count, r.Width, r.Register)
+			}
+		}
+	}
+	if len(seen) != len(widths) {
+		t.Errorf("accesses to %v only, of %v", seen, widths)
+	}
+}
+
 // logCard shows what a user sees of the card.
-func logCard(t *testing.T, d *report.Document) {
+func logCard(t testing.TB, d *report.Document) {
 	t.Helper()
 	var text strings.Builder
 	d.Text(&text)
@@ -102,7 +121,7 @@ func logCard(t *testing.T, d *report.Document) {
 
 // checkNetAccount compares the report's account of the card with what went through it: so many bytes each way for each vCPU, most of them
 // through its own queues. A tap forgets after 3 s without a packet from the guest where a flow belongs.
-func checkNetAccount(t *testing.T, n *vmm.NetAccount, vcpus int, bytes uint64) {
+func checkNetAccount(t testing.TB, n *vmm.NetAccount, vcpus int, bytes uint64) {
 	t.Helper()
 	if n == nil || n.ActivePairs != vcpus || n.QueuePairs != vcpus || n.NeedsReset || len(n.Events) > 0 {
 		t.Fatalf("the account of the card: %+v", n)

@@ -20,34 +20,36 @@ import (
 // TestTapDeleted: a tap that is deleted under load takes neither the guest nor doorbell with it: the guest's card loses its carrier, the
 // report says what happened, and no descriptor is left over.
 func TestTapDeleted(t *testing.T) {
-	l := tapLink(t)
-	s := startSession(t, l, fmt.Sprintf("exec=%s test.role=unplugged test.peer=PEER", netGuestPath), "-c", "4", "-i", netInitramfs(t))
-	before := descriptors(t, s.cmd.Process.Pid)
-	ctx, cancel := context.WithCancel(s.ctx)
-	var load sync.WaitGroup
-	loadBothWays(ctx, &load, s.Guest)
-	if err := someBytes(s.ctx, s.Guest); err != nil {
-		s.fatal(err)
-	}
-	if err := l.tap.Delete(); err != nil {
-		t.Fatal(err)
-	}
-	s.waitLine("guest: the card has no carrier")
-	after := descriptors(t, s.cmd.Process.Pid)
-	cancel()
-	load.Wait()
-	fmt.Fprintln(s.stdin, "indeed")
-	s.waitLine("guest: alive, indeed")
-	o, d := s.wait()
-	if len(after) > len(before) {
-		t.Errorf("doorbell has %d descriptors, had %d before\n%q\n%q", len(after), len(before), after, before)
-	}
-	o.want(t, 0, o.stderr, "powered off")
-	n := d.VM.Net
-	if len(n.Events) != 1 || !strings.Contains(n.Events[0].Event, "tap tap0: the interface was deleted while in use") || n.NeedsReset {
-		t.Errorf("the account: needs reset %v, events %+v", n.NeedsReset, n.Events)
-	}
-	logCard(t, d)
+	guestTest(t, func(t testing.TB) {
+		l := tapLink(t)
+		s := startSession(t, l, fmt.Sprintf("exec=%s test.role=unplugged test.peer=PEER", netGuestPath), "-c", "4", "-i", netInitramfs(t))
+		before := descriptors(t, s.cmd.Process.Pid)
+		ctx, cancel := context.WithCancel(s.ctx)
+		var load sync.WaitGroup
+		loadBothWays(ctx, &load, s.Guest)
+		if err := someBytes(s.ctx, s.Guest); err != nil {
+			s.fatal(err)
+		}
+		if err := l.tap.Delete(); err != nil {
+			t.Fatal(err)
+		}
+		s.waitLine("guest: the card has no carrier")
+		after := descriptors(t, s.cmd.Process.Pid)
+		cancel()
+		load.Wait()
+		fmt.Fprintln(s.stdin, "indeed")
+		s.waitLine("guest: alive, indeed")
+		o, d := s.wait()
+		if len(after) > len(before) {
+			t.Errorf("doorbell has %d descriptors, had %d before\n%q\n%q", len(after), len(before), after, before)
+		}
+		o.want(t, 0, o.stderr, "powered off")
+		n := d.VM.Net
+		if len(n.Events) != 1 || !strings.Contains(n.Events[0].Event, "tap tap0: the interface was deleted while in use") || n.NeedsReset {
+			t.Errorf("the account: needs reset %v, events %+v", n.NeedsReset, n.Events)
+		}
+		logCard(t, d)
+	})
 }
 
 // loadBothWays streams to and from a guest until ctx ends.
@@ -68,7 +70,7 @@ func someBytes(ctx context.Context, g *traffic.Guest) error {
 }
 
 // descriptors are what a process has open, by what they refer to.
-func descriptors(t *testing.T, pid int) (all []string) {
+func descriptors(t testing.TB, pid int) (all []string) {
 	t.Helper()
 	dir := fmt.Sprintf("/proc/%d/fd", pid)
 	entries, err := os.ReadDir(dir)
@@ -86,7 +88,7 @@ func descriptors(t *testing.T, pid int) (all []string) {
 // TestCloseUnderLoad: a machine that is stopped while its network is busy gives every descriptor back, whatever the backend.
 func TestCloseUnderLoad(t *testing.T) { eachLink(t, testCloseUnderLoad) }
 
-func testCloseUnderLoad(t *testing.T, l link) {
+func testCloseUnderLoad(t testing.TB, l link) {
 	listen := func() *traffic.Controller {
 		c, err := traffic.Listen(net.JoinHostPort(l.listen, "0"))
 		if err != nil {
@@ -103,7 +105,7 @@ func testCloseUnderLoad(t *testing.T, l link) {
 }
 
 // closeUnderLoad runs a machine in this process, and returns when nothing of it is left, nor of the controller.
-func closeUnderLoad(t *testing.T, l link, c *traffic.Controller) {
+func closeUnderLoad(t testing.TB, l link, c *traffic.Controller) {
 	defer c.Close()
 	config, err := vmm.ParseNet(l.net)
 	if err != nil {
@@ -137,6 +139,9 @@ func closeUnderLoad(t *testing.T, l link, c *traffic.Controller) {
 	if err != nil {
 		t.Error(err)
 	} else if r.End != vmm.Stopped {
+		if r.End == vmm.Crashed {
+			died(t, r.Reason)
+		}
 		t.Errorf("the machine %s: %s", r.End, r.Reason)
 	}
 	if err := m.Close(); err != nil {

@@ -36,7 +36,7 @@ const featureBytes = 1 << 20
 
 // run boots the guest, moves data through its card and checks what became of the features. Then, if it is not nil, it has more done to the
 // guest. It returns the account of the card.
-func (c featureCase) run(t *testing.T, l link, more func(*session)) *vmm.NetAccount {
+func (c featureCase) run(t testing.TB, l link, more func(*session)) *vmm.NetAccount {
 	t.Helper()
 	var off []string
 	if c.ring == "split" {
@@ -123,7 +123,7 @@ func (s *session) changes() {
 }
 
 // lacks compares a card without a feature with the same driver's on a whole card: it uses all that is still offered and that it used there.
-func (c featureCase) lacks(t *testing.T, n, whole *vmm.NetAccount) {
+func (c featureCase) lacks(t testing.TB, n, whole *vmm.NetAccount) {
 	t.Helper()
 	want := slices.DeleteFunc(slices.Clone(n.Offered), func(f string) bool { return !slices.Contains(whole.Features, f) })
 	if !slices.Equal(n.Features, want) {
@@ -147,7 +147,9 @@ func TestFeatures(t *testing.T) {
 	whole := map[string]*vmm.NetAccount{}
 	key := func(c featureCase) string { return c.kernel.name + "/" + c.ring }
 	for _, c := range combinations {
-		t.Run("whole/"+key(c), func(t *testing.T) { whole[key(c)] = c.run(t, userLink(), (*session).changes) })
+		t.Run("whole/"+key(c), func(t *testing.T) {
+			guestTest(t, func(t testing.TB) { whole[key(c)] = c.run(t, userLink(), (*session).changes) })
+		})
 		if whole[key(c)] == nil {
 			return
 		}
@@ -163,7 +165,7 @@ func TestFeatures(t *testing.T) {
 					c.off = f
 					t.Run(strings.ToLower(f)+"/"+key(c), func(t *testing.T) {
 						t.Parallel()
-						c.lacks(t, c.run(t, userLink(), nil), whole[key(c)])
+						guestTest(t, func(t testing.TB) { c.lacks(t, c.run(t, userLink(), nil), whole[key(c)]) })
 					})
 				}
 			}
@@ -173,11 +175,17 @@ func TestFeatures(t *testing.T) {
 	c := combinations[len(combinations)-1]
 	t.Run("tap", func(t *testing.T) {
 		l := tapLink(t)
-		tapped := c.run(t, l, nil)
+		var tapped *vmm.NetAccount
+		guestTest(t, func(t testing.TB) { tapped = c.run(t, l, nil) })
+		if tapped == nil {
+			return
+		}
 		for _, f := range tapped.Offered {
 			if !slices.Contains(whole[key(c)].Offered, f) {
 				c.off = f
-				t.Run("off/"+strings.ToLower(f), func(t *testing.T) { c.lacks(t, c.run(t, l, nil), tapped) })
+				t.Run("off/"+strings.ToLower(f), func(t *testing.T) {
+					guestTest(t, func(t testing.TB) { c.lacks(t, c.run(t, l, nil), tapped) })
+				})
 			}
 		}
 	})

@@ -76,15 +76,17 @@ func (s *session) portsFor(table table, queues int) []uint16 {
 // kernel by eBPF on a tap, the device on one for a user who may load no program, user-mode networking's own. With another table the same
 // flows move. The driver hears each packet's hash.
 func TestRSS(t *testing.T) {
-	eachLink(t, func(t *testing.T, l link) { testRSS(t, l, "backend") })
+	eachLink(t, func(t testing.TB, l link) { testRSS(t, l, "backend") })
 	t.Run("unprivileged", func(t *testing.T) {
-		l := tapLink(t)
-		l.as = nobody
-		testRSS(t, l, "device")
+		guestTest(t, func(t testing.TB) {
+			l := tapLink(t)
+			l.as = nobody
+			testRSS(t, l, "device")
+		})
 	})
 }
 
-func testRSS(t *testing.T, l link, steering string) {
+func testRSS(t testing.TB, l link, steering string) {
 	const vcpus = 4
 	echo := udpEcho(t, l.listen)
 	s := startSession(t, l, fmt.Sprintf("exec=%s test.role=hash test.echo=%s:%d test.peer=PEER", netGuestPath, nettest.HostName, echo),
@@ -179,7 +181,7 @@ func (s *session) steered(table table, ports []uint16) {
 }
 
 // udpEcho answers datagrams, and returns its port.
-func udpEcho(t *testing.T, address string) int {
+func udpEcho(t testing.TB, address string) int {
 	t.Helper()
 	c, err := new(net.ListenConfig).ListenPacket(context.Background(), "udp4", net.JoinHostPort(address, "0"))
 	if err != nil {

@@ -25,7 +25,7 @@ import (
 
 // session is a guest that runs under doorbell and does the tasks of a controller in this process.
 type session struct {
-	*testing.T
+	testing.TB
 	link
 	*traffic.Guest
 	ctx        context.Context // ends with doorbell
@@ -42,14 +42,14 @@ type session struct {
 
 // startSession boots a guest on a link and waits until it has found the controller. workload is what the agent does: traffic=PEER, or a
 // program that serves the controller, PEER being its address; args go to doorbell.
-func startSession(t *testing.T, l link, workload string, args ...string) *session {
+func startSession(t testing.TB, l link, workload string, args ...string) *session {
 	t.Helper()
 	c, err := traffic.Listen(net.JoinHostPort(l.listen, "0"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	s := &session{T: t, link: l, controller: c, lines: make(chan string, 1000), report: filepath.Join(t.TempDir(), "r.json"), done: make(chan struct{})}
+	s := &session{TB: t, link: l, controller: c, lines: make(chan string, 1000), report: filepath.Join(t.TempDir(), "r.json"), done: make(chan struct{})}
 	peer := fmt.Sprintf("%s:%d", nettest.HostName, c.Addr().Port())
 	s.cmd = command(t, append([]string{"boot", "--host", "here", "--report", "json=" + s.report, "--net", l.net,
 		"-p", quiet + "doorbell.workload=" + strings.ReplaceAll(workload, "PEER", peer)}, args...)...)
@@ -99,8 +99,10 @@ func (s *session) fatal(err error) {
 	s.Helper()
 	if s.ctx.Err() == nil {
 		s.cmd.Process.Kill()
+		<-s.done
+	} else {
+		s.ended().watch(s.TB)
 	}
-	<-s.done
 	s.Fatalf("%v\nstdout:\n%s\nstderr:\n%s", err, &s.stdout, &s.stderr)
 }
 
@@ -146,12 +148,18 @@ func (s *session) end() (outcome, *report.Document) {
 	return s.wait()
 }
 
-// wait waits for the guest's end.
+// ended waits for the guest's end and returns what a user sees of it.
+func (s *session) ended() outcome {
+	<-s.done
+	return outcome{s.stdout.String(), s.stderr.String(), s.cmd.ProcessState.ExitCode()}
+}
+
+// wait waits for the guest's end, which must be a good one.
 func (s *session) wait() (outcome, *report.Document) {
 	s.Helper()
-	<-s.done
-	o := outcome{s.stdout.String(), s.stderr.String(), s.cmd.ProcessState.ExitCode()}
-	o.want(s.T, 0, o.stdout)
+	o := s.ended()
+	o.watch(s.TB)
+	o.want(s.TB, 0, o.stdout)
 	b, err := os.ReadFile(s.report)
 	d := new(report.Document)
 	if err == nil {
