@@ -1,0 +1,143 @@
+package nettest
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+
+	"doorbell/internal/netconf"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// A Tap is the host's end of a wire to a guest: a persistent tap interface, as "ip tuntap add dev NAME mode tap multi_queue vnet_hdr" makes
+// it, which is up, has an address, and sends nothing by itself. What the guest is run by attaches to it.
+type Tap struct {
+	name    string
+	address netip.Prefix
+	dhcp    *DHCPServer
+	dns     *DNSServer
+}
+
+// HostName is what a guest finds the host by, on every tap and in doorbell's user-mode networking.
+const HostName = "host.doorbell"
+
+// NewTap makes the interface; with one queue it is not multi_queue. It takes the rights of CAP_NET_ADMIN. An interface of the name must not
+// exist.
+func NewTap(name string, address netip.Prefix, queues int) (*Tap, error) {
+	if _, err := netconf.LinkByName(name); err == nil {
+		return nil, fmt.Errorf("tap %s: there is an interface of this name", name)
+	}
+	flags := uint16(unix.IFF_TAP | unix.IFF_NO_PI | unix.IFF_VNET_HDR)
+	if queues > 1 {
+		flags |= unix.IFF_MULTI_QUEUE
+	}
+	if err := makeTap(name, flags); err != nil {
+		return nil, fmt.Errorf("tap %s: %w", name, err)
+	}
+	t := &Tap{name: name, address: address}
+	err := quietIPv6(name)
+	if err == nil {
+		err = netconf.SetUp(name) // it has no carrier before somebody attaches
+	}
+	if err == nil {
+		err = netconf.Apply(name, netconf.Config{Address: address})
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("tap %s: %w", name, err), t.Close())
+	}
+	return t, nil
+}
+
+// makeTap makes an interface that outlives the descriptor by which it is made.
+func makeTap(name string, flags uint16) error {
+	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("/dev/net/tun: %w", err)
+	}
+	defer unix.Close(fd)
+	request, err := unix.NewIfreq(name)
+	if err != nil {
+		return err
+	}
+	request.SetUint16(flags)
+	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, request); err != nil {
+		return fmt.Errorf("TUNSETIFF: %w", err)
+	}
+	if err := unix.IoctlSetInt(fd, unix.TUNSETPERSIST, 1); err != nil {
+		return fmt.Errorf("TUNSETPERSIST: %w", err)
+	}
+	return nil
+}
+
+// quietIPv6 keeps the host from announcing itself on the wire. A host without IPv6 does not.
+func quietIPv6(name string) error {
+	err := os.WriteFile("/proc/sys/net/ipv6/conf/"+name+"/disable_ipv6", []byte("1"), 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// Name is the interface's.
+func (t *Tap) Name() string { return t.name }
+
+// Host is the host's address on the wire, and the gateway and name server that Serve tells of.
+func (t *Tap) Host() netip.Addr { return t.address.Addr() }
+
+// Guest is the address that the first guest gets from Serve: the one after the host's.
+func (t *Tap) Guest() netip.Addr { return t.Host().Next() }
+
+// guests is how many hardware addresses Serve gives addresses to.
+const guests = 16
+
+// Serve starts to answer guests: DHCP, and DNS for HostName. DHCP tells whoever asks first that it is Guest; others follow.
+func (t *Tap) Serve() error {
+	var err error
+	if t.dns, err = ServeDNS(net.JoinHostPort(t.Host().String(), strconv.Itoa(dnsPort)), map[string]netip.Addr{HostName: t.Host()}); err != nil {
+		return fmt.Errorf("tap %s: %w", t.name, err)
+	}
+	t.dhcp, err = ServeDHCP(DHCPConfig{
+		Interface: t.name, Server: t.address, First: t.Guest(), Count: guests, Gateway: t.Host(), DNS: []netip.Addr{t.Host()},
+	})
+	if err != nil {
+		return fmt.Errorf("tap %s: %w", t.name, err)
+	}
+	return nil
+}
+
+const dnsPort = 53
+
+// Delete removes the interface, whoever is attached to it. The servers stay.
+func (t *Tap) Delete() error {
+	l, err := netlink.LinkByName(t.name)
+	if err == nil {
+		err = netlink.LinkDel(l)
+	}
+	if err != nil {
+		return fmt.Errorf("tap %s: delete: %w", t.name, err)
+	}
+	return nil
+}
+
+// Close ends the servers and removes the interface, if it still exists.
+func (t *Tap) Close() error {
+	var errs []error
+	if t.dhcp != nil {
+		errs = append(errs, t.dhcp.Close())
+	}
+	if t.dns != nil {
+		errs = append(errs, t.dns.Close())
+	}
+	var gone netlink.LinkNotFoundError
+	if err := t.Delete(); err != nil && !errors.As(err, &gone) {
+		errs = append(errs, err)
+	}
+	t.dhcp, t.dns = nil, nil
+	return errors.Join(errs...)
+}
