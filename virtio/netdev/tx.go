@@ -58,12 +58,23 @@ func (t *transmitter) run() {
 	}
 }
 
-// round transmits up to a batch of frames and gives their chains back.
+// round transmits up to a batch of frames and gives their chains back. They are on their way then: only the driver's memory waits for the
+// round's end. So, when there is no more, the processor is offered to others once before the driver is told: where it is short of
+// processors, the driver is likely to be one of them and has more to send.
 func (t *transmitter) round() (n int, err error) {
+	offered := false
 	for limit := t.coalesce.budget(batch); n < limit; n++ {
 		ok, err := t.queue.Pop(t.chain)
 		if err != nil {
 			return n, err
+		}
+		if !ok && n > 0 && !offered {
+			offered = true
+			yield()
+			ok, err = t.queue.Pop(t.chain)
+			if err != nil {
+				return n, err
+			}
 		}
 		if !ok {
 			break

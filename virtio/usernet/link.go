@@ -34,16 +34,8 @@ var (
 // WritePackets implements stack.LinkWriter: for each packet, choose a queue and put it there.
 func (l *link) WritePackets(list stack.PacketBufferList) (int, tcpip.Error) {
 	for i, p := range list.AsSlice() {
-		q := l.queues[l.choose(p)]
-		if !q.gate.Enter() {
-			q.counters.Drops.Add(backend.DropClosed)
-			return i, &tcpip.ErrClosedForSend{}
-		}
-		ok := q.ring.put(p)
-		q.gate.Leave()
-		if !ok {
-			q.counters.Drops.Add(backend.DropQueueFull)
-			return i, &tcpip.ErrNoBufferSpace{}
+		if err := l.queues[l.choose(p)].send(p); err != nil {
+			return i, err
 		}
 	}
 	return list.Len(), nil

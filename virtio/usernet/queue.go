@@ -15,6 +15,7 @@ type queue struct {
 	index    uint32
 	gate     *backend.Gate
 	ring     *ring
+	delayed  delayedAck
 	counters backend.Counters
 }
 
@@ -177,6 +178,45 @@ func copyPacket(bufs [][]byte, p *stack.PacketBuffer) {
 	}
 }
 
+// send puts a packet into the ring, or lets it wait there for another.
+func (q *queue) send(p *stack.PacketBuffer) tcpip.Error {
+	if !q.gate.Enter() {
+		q.counters.Drops.Add(backend.DropClosed)
+		return &tcpip.ErrClosedForSend{}
+	}
+	defer q.gate.Leave()
+	held, first := q.delayed.hold(p)
+	if first != nil {
+		q.put(first)
+		first.DecRef()
+	}
+	if !held && !q.put(p) {
+		return &tcpip.ErrNoBufferSpace{}
+	}
+	return nil
+}
+
+// put puts a packet into the ring; the caller is inside the gate.
+func (q *queue) put(p *stack.PacketBuffer) bool {
+	ok := q.ring.put(p)
+	if !ok {
+		q.counters.Drops.Add(backend.DropQueueFull)
+	}
+	return ok
+}
+
+// flush sends the acknowledgment that has waited in vain.
+func (q *queue) flush() {
+	if !q.gate.Enter() {
+		return
+	}
+	defer q.gate.Leave()
+	if p := q.delayed.expire(); p != nil {
+		q.put(p)
+		p.DecRef()
+	}
+}
+
 // FD implements backend.Queue.
 func (*queue) FD() int { return -1 }
 
@@ -189,6 +229,7 @@ func (q *queue) Counters() *backend.Counters { return &q.counters }
 // close ends the queue: nobody is inside afterwards, and nothing waits.
 func (q *queue) close() {
 	q.gate.Close()
+	q.delayed.close()
 	for p := q.ring.take(); p != nil; p = q.ring.take() {
 		p.DecRef()
 	}
