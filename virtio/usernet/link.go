@@ -16,6 +16,7 @@ import (
 // It tells the stack that it does all checksums: towards the guest by the virtio header or, for a driver that did not accept that,
 // in finish; from the guest in inspect.
 type link struct {
+	network    *Network
 	mtu        uint32
 	address    tcpip.LinkAddress
 	queues     []*queue

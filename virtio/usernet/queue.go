@@ -16,6 +16,7 @@ type queue struct {
 	gate     *backend.Gate
 	ring     *ring
 	delayed  delayedAck
+	shortcut shortcut
 	counters backend.Counters
 }
 
@@ -70,6 +71,14 @@ func (q *queue) Transmit(frame [][]byte) {
 		q.counters.Drops.Add(why)
 		return
 	}
+	if len(q.link.queues) > 1 {
+		q.link.flows.remember(head.AsSlice(), q.index)
+	}
+	if datagram, ok := plainUDP(head.AsSlice(), string(q.link.address)); ok && q.shortcut.send(q.link.network, head.AsSlice(), datagram) {
+		payload.Release()
+		q.counters.FromGuest.Add(n + backend.HeaderLen)
+		return
+	}
 	p := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: payload})
 	eth, ok := p.LinkHeader().Consume(header.EthernetMinimumSize)
 	if !ok {
@@ -79,9 +88,6 @@ func (q *queue) Transmit(frame [][]byte) {
 	}
 	p.NetworkProtocolNumber = proto
 	p.PktType = packetType(header.Ethernet(eth).DestinationAddress(), q.link.address)
-	if len(q.link.queues) > 1 {
-		q.link.flows.remember(head.AsSlice(), q.index)
-	}
 	q.counters.FromGuest.Add(n + backend.HeaderLen)
 	q.link.deliver(p)
 }
