@@ -47,7 +47,12 @@ func main() {
 	f.BoolVar(&o.inLab, "in-lab", false, "measure here without asking whether that is possible")
 	o.net.Flags(f)
 	f.Parse(os.Args[1:])
-	if err := o.run(context.Background()); err != nil {
+	err := o.run(context.Background())
+	var inLab *exec.ExitError
+	if errors.As(err, &inLab) {
+		os.Exit(inLab.ExitCode()) // it has said why
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "compare:", err)
 		os.Exit(1)
 	}
@@ -112,7 +117,8 @@ func (o *options) runInLab(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%w (Debian package qemu-system-x86)", err)
 	}
-	args := []string{"lab", "--guest=false", "--carry", qemu, "--carry", o.Gokvm, "--carry", o.Doorbell}
+	// A host that dies under the measurement is the emulation's fault: it starts again.
+	args := []string{"lab", "--retry", "2", "--guest=false", "--carry", qemu, "--carry", o.Gokvm, "--carry", o.Doorbell}
 	const roms = "/usr/share/compare"
 	for _, f := range firmware {
 		for _, dir := range firmwareFolders {

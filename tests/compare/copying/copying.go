@@ -26,8 +26,8 @@ type Config struct {
 	Output         io.Writer
 }
 
-// warmUp is what is copied before the heap is looked at, in each direction: buffers that grow with a connection's speed have grown.
-const warmUp = 16 << 20
+// WarmUp is what is copied before the heap is looked at, in each direction: buffers that grow with a connection's speed have grown.
+const WarmUp = 16 << 20
 
 // bootPatience is how long the guest may take until it calls.
 const bootPatience = time.Minute
@@ -115,7 +115,7 @@ func Copy(ctx context.Context, c Config) (r Result, err error) {
 
 // watch copies, and looks at the heap before and after.
 func (r *Result) watch(ctx context.Context, g *traffic.Guest, bytes uint64) error {
-	if _, _, err := both(ctx, g, warmUp); err != nil {
+	if _, _, err := both(ctx, g, WarmUp); err != nil {
 		return err
 	}
 	before, err := g.Snapshot(ctx)

@@ -46,18 +46,6 @@ var arms = []arm{
 		"-netdev", "user,id=n0", "-device", "virtio-net-pci,netdev=n0,disable-legacy=on,romfile="}},
 }
 
-func init() {
-	u := []string{"--net", "user,queues=1"}
-	arms = append(arms,
-		arm{"X1 user q1", "", user, false, u},
-		arm{"X2 user q1 gmp1", "GOMAXPROCS=1", user, false, u},
-		arm{"X3 user q2 gmp1", "GOMAXPROCS=1", user, false, []string{"--net", "user,queues=2"}},
-		arm{"X4 user q1 block", "", user, false, []string{"--net", "user,queues=1,io=block"}},
-		arm{"X5 tap q2 block", "", tap, false, []string{"--net", fmt.Sprintf("tap=%s,queues=%d,io=block", tapName, pairs)}},
-		arm{"X6 tap q2 gmp1", "GOMAXPROCS=1", tap, false, []string{"--net", fmt.Sprintf("tap=%s,queues=%d", tapName, pairs)}},
-	)
-}
-
 // controller is the address at which the guest reaches the controller, and the one where that listens.
 func (a *arm) controller() (seen, listen netip.Addr) {
 	if a.backend == tap {

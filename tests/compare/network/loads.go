@@ -11,7 +11,9 @@ import (
 type load struct {
 	name string
 	unit string // of its rate
-	run  func(context.Context, *traffic.Guest, *Sizes) (carried, error)
+	// throughput: its rate is one that doorbell makes promises about.
+	throughput bool
+	run        func(context.Context, *traffic.Guest, *Sizes) (carried, error)
 }
 
 // carried is what a load did.
@@ -26,20 +28,20 @@ type carried struct {
 const segment = 1448
 
 var loads = []load{
-	{"TCP stream up", "MiB/s", func(ctx context.Context, g *traffic.Guest, s *Sizes) (carried, error) {
+	{"TCP stream up", "MiB/s", true, func(ctx context.Context, g *traffic.Guest, s *Sizes) (carried, error) {
 		return stream(g.StreamUp(ctx, traffic.StreamOptions{BytesPerFlow: s.Stream << 20}))
 	}},
-	{"TCP stream down", "MiB/s", func(ctx context.Context, g *traffic.Guest, s *Sizes) (carried, error) {
+	{"TCP stream down", "MiB/s", true, func(ctx context.Context, g *traffic.Guest, s *Sizes) (carried, error) {
 		return stream(g.StreamDown(ctx, traffic.StreamOptions{BytesPerFlow: s.Stream << 20}))
 	}},
-	{"TCP request/response, 1 byte", "1/s", func(ctx context.Context, g *traffic.Guest, s *Sizes) (carried, error) {
+	{"TCP request/response, 1 byte", "1/s", false, func(ctx context.Context, g *traffic.Guest, s *Sizes) (carried, error) {
 		r, err := g.RoundTrips(ctx, traffic.RoundTripOptions{Count: s.Trips, Bytes: 1})
 		return carried{r.PerSecond(), 2 * float64(s.Trips)}, err
 	}},
-	{"UDP up, 64 bytes", "1/s", func(ctx context.Context, g *traffic.Guest, s *Sizes) (carried, error) {
+	{"UDP up, 64 bytes", "1/s", false, func(ctx context.Context, g *traffic.Guest, s *Sizes) (carried, error) {
 		return packets(g.PacketsUp(ctx, traffic.PacketOptions{PerFlow: s.Packets, Bytes: 64}))
 	}},
-	{"UDP down, 64 bytes", "1/s", func(ctx context.Context, g *traffic.Guest, s *Sizes) (carried, error) {
+	{"UDP down, 64 bytes", "1/s", false, func(ctx context.Context, g *traffic.Guest, s *Sizes) (carried, error) {
 		return packets(g.PacketsDown(ctx, traffic.PacketOptions{PerFlow: s.Packets, Bytes: 64}))
 	}},
 }

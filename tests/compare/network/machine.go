@@ -76,9 +76,6 @@ func start(ctx context.Context, s *host.Setup, a *arm, args ...string) (_ *machi
 	}
 	argv := append(a.command(s, m.controller.Addr().Port()), args...)
 	m.vmm = exec.Command(argv[0], argv[1:]...)
-	if strings.HasPrefix(a.note, "GOMAXPROCS") {
-		m.vmm.Env = append(os.Environ(), a.note)
-	}
 	if m.terminal, err = pty.Start(m.vmm); err != nil {
 		return nil, err
 	}

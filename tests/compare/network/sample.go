@@ -14,12 +14,12 @@ import (
 
 // sample is one load, once.
 type sample struct {
-	rate       float64
-	packets    float64
-	exits      map[string]float64 // hardware exits of all vCPUs, by reason
-	interrupts float64            // of the card, as the guest counted them
-	frames     float64            // at the guest's interface, in both directions
-	own        float64            // seconds of processor time that the VMM took beside running the guest
+	rate    float64
+	packets float64
+	exits   map[string]float64 // hardware exits of all vCPUs, by reason
+	in, out float64            // interrupts of the card's receive and transmit queues, as the guest counted them
+	rx, tx  float64            // frames at the guest's interface
+	own     float64            // seconds of processor time that the VMM took beside running the guest
 }
 
 func (s sample) exitsPerPacket() float64 {
@@ -30,11 +30,13 @@ func (s sample) exitsPerPacket() float64 {
 	return all / s.packets
 }
 
-func (s sample) interruptsPerPacket() float64 { return s.interrupts / s.packets }
+func (s sample) interruptsPerPacket() float64 { return (s.in + s.out) / s.packets }
 func (s sample) ownPerPacket() float64        { return s.own / s.packets * 1e6 }
 
 // measure runs a load between two looks at the counters.
 func (m *machine) measure(ctx context.Context, l *load, sizes *Sizes) (s sample, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, loadPatience, fmt.Errorf("not done within %v", loadPatience))
+	defer cancel()
 	before, err := m.Snapshot(ctx)
 	if err != nil {
 		return s, err
@@ -67,8 +69,8 @@ func (m *machine) measure(ctx context.Context, l *load, sizes *Sizes) (s sample,
 	}
 	delta := after.Since(&before)
 	s.own += own
-	s.interrupts = cardInterrupts(&delta)
-	s.frames = float64(delta.Link.RxPackets + delta.Link.TxPackets)
+	s.in, s.out = cardInterrupts(&delta)
+	s.rx, s.tx = float64(delta.Link.RxPackets), float64(delta.Link.TxPackets)
 	return s, nil
 }
 
@@ -97,13 +99,17 @@ func (s sample) reasons() string {
 }
 
 // cardInterrupts are those of the card's queues: Linux names their vectors virtioN-input.I and virtioN-output.I.
-func cardInterrupts(s *wire.Snapshot) (n float64) {
+func cardInterrupts(s *wire.Snapshot) (in, out float64) {
 	for _, r := range s.Interrupts.Rows {
-		if strings.HasPrefix(r.Name, "virtio") {
-			n += float64(r.Total)
+		switch {
+		case !strings.HasPrefix(r.Name, "virtio"):
+		case strings.Contains(r.Name, "-input."):
+			in += float64(r.Total)
+		case strings.Contains(r.Name, "-output."):
+			out += float64(r.Total)
 		}
 	}
-	return n
+	return in, out
 }
 
 // run boots an arm's guest and measures every load once.
@@ -119,8 +125,8 @@ func (a *arm) run(ctx context.Context, c *comparison) ([]sample, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %s: %w\n%s", a.name, loads[i].name, err, &m.output)
 		}
-		c.progress("%s: %s: %.1f %s, %.3f exits (%s) and %.3f interrupts per packet, %.0f frames, %.2f s of the VMM's own", a.name, loads[i].name,
-			s.rate, loads[i].unit, s.exitsPerPacket(), s.reasons(), s.interruptsPerPacket(), s.frames, s.own)
+		c.progress("%s: %s: %.1f %s, %.3f exits (%s) and %.3f interrupts per packet, %.0f frames in with %.0f interrupts, %.0f out with %.0f, %.2f s of the VMM's own", a.name, loads[i].name,
+			s.rate, loads[i].unit, s.exitsPerPacket(), s.reasons(), s.interruptsPerPacket(), s.rx, s.in, s.tx, s.out, s.own)
 		all = append(all, s)
 	}
 	return all, m.end(ctx)

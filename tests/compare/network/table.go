@@ -3,6 +3,8 @@ package network
 import (
 	"fmt"
 	"io"
+	"iter"
+	"maps"
 	"text/tabwriter"
 
 	"doorbell/tests/compare/rounds"
@@ -19,6 +21,9 @@ func (r results) add(a *arm, samples []sample) {
 		r[a][i] = append(r[a][i], s)
 	}
 }
+
+// arms are those that ran.
+func (r results) arms() iter.Seq[*arm] { return maps.Keys(r) }
 
 // baseline is QEMU's arm with the same backend, or nil if it did not run.
 func (r results) baseline(a *arm) *arm {
@@ -66,8 +71,22 @@ func (r results) print(out io.Writer, chosen []*arm, order rounds.Rounds) {
 				}
 				fmt.Fprintf(w, f.format+"\t%s\t", v, ratio)
 			}
-			fmt.Fprintf(w, "%.0f\t\n", rounds.Median(r[a][i], func(s sample) float64 { return s.frames }))
+			fmt.Fprintf(w, "%.0f\t\n", rounds.Median(r[a][i], func(s sample) float64 { return s.rx + s.tx }))
 		}
+	}
+	for _, a := range chosen {
+		if a.qemu || r.baseline(a) == nil {
+			continue
+		}
+		fmt.Fprintf(w, "\nover all loads, geometric mean of / QEMU\t")
+		for _, f := range figures {
+			fmt.Fprintf(w, "%s\t\t", f.name)
+		}
+		fmt.Fprintf(w, "\t\n%s (%s)\t", a.name, a.note)
+		for _, f := range figures {
+			fmt.Fprintf(w, "\t%.2f\t", r.mean(a, f.of))
+		}
+		fmt.Fprint(w, "\t\n")
 	}
 	w.Flush()
 }
