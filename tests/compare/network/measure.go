@@ -54,12 +54,12 @@ func Measure(ctx context.Context, s *host.Setup, r rounds.Rounds, sizes Sizes) e
 	if err != nil {
 		return err
 	}
+	all.print(os.Stdout, chosen, r)
 	copies, err := c.heaps(ctx)
 	if err != nil {
 		return err
 	}
 	emulated := probe.Host().Emulated
-	all.print(os.Stdout, chosen, r)
 	printHeaps(os.Stdout, copies)
 	if emulated {
 		fmt.Println("\nThe host is emulated: rates compare within a block only, and roughly; they are shown, and the counts are judged. Counts contain what\n" +

@@ -9,12 +9,14 @@ import (
 	"doorbell/tests/compare/rounds"
 )
 
-// doorbell's promises, beside QEMU with the same backend. A single load's counts differ from run to run, by as much as noise; their mean over
-// all loads does not.
+// doorbell's promises, beside QEMU with the same backend: at least so much of its throughput, and of exits and interrupts per packet no more. Counts
+// are judged by their mean over all loads, and what two runs of the same differ by is allowed for: on an emulated host, whose timer interrupts
+// and idle vCPUs are in the counts too, that is much more.
 const (
 	tapThroughput  = 1.0
 	userThroughput = 2.0
-	noise          = 1.25
+	noise          = 1.05
+	emulatedNoise  = 1.25
 )
 
 // ratio is a figure of a doorbell's arm to that of its baseline, for one load.
@@ -39,18 +41,17 @@ var counts = []struct {
 
 // broken are the promises that were not kept, each in a few words. Throughput is not judged where times are not real.
 func (r results) broken(emulated bool) (all []string) {
+	most := noise
+	if emulated {
+		most = emulatedNoise
+	}
 	for _, a := range slices.SortedFunc(r.arms(), func(a, b *arm) int { return strings.Compare(a.name, b.name) }) {
 		if a.qemu || r.baseline(a) == nil {
 			continue
 		}
 		for _, c := range counts {
-			if m := r.mean(a, c.of); m > 1 {
-				all = append(all, fmt.Sprintf("%s: %.2f of QEMU's %s over all loads", a.name, m, c.name))
-			}
-			for l := range loads {
-				if m := r.ratio(a, l, c.of); m > noise {
-					all = append(all, fmt.Sprintf("%s, %s: %.2f of QEMU's %s", a.name, loads[l].name, m, c.name))
-				}
+			if m := r.mean(a, c.of); m > most {
+				all = append(all, fmt.Sprintf("%s: %.2f of QEMU's %s over all loads, more than %.2f", a.name, m, c.name, most))
 			}
 		}
 		least := tapThroughput
