@@ -27,7 +27,7 @@ func TestCopyHeap(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 				var console bytes.Buffer
 				r, err := copying.Copy(ctx, copying.Config{
-					Kernel: filepath.Join(guest, "vmlinuz"), Initrd: filepath.Join(guest, "initrd"), VCPUs: 2, Memory: 512 << 20,
+					Kernel: filepath.Join(guest, "kernel"), Initrd: filepath.Join(guest, "initrd"), VCPUs: 2, Memory: 512 << 20,
 					Net: network, Bytes: each, Output: &console,
 				})
 				cancel()
