@@ -9,8 +9,6 @@ import (
 	"os"
 	"strconv"
 
-	"doorbell/internal/netconf"
-
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -30,7 +28,7 @@ const HostName = "host.doorbell"
 // NewTap makes the interface; with one queue it is not multi_queue. It takes the rights of CAP_NET_ADMIN. An interface of the name must not
 // exist.
 func NewTap(name string, address netip.Prefix, queues int) (*Tap, error) {
-	if _, err := netconf.LinkByName(name); err == nil {
+	if _, err := netlink.LinkByName(name); err == nil {
 		return nil, fmt.Errorf("tap %s: there is an interface of this name", name)
 	}
 	flags := uint16(unix.IFF_TAP | unix.IFF_NO_PI | unix.IFF_VNET_HDR)
@@ -43,15 +41,28 @@ func NewTap(name string, address netip.Prefix, queues int) (*Tap, error) {
 	t := &Tap{name: name, address: address}
 	err := quietIPv6(name)
 	if err == nil {
-		err = netconf.SetUp(name) // it has no carrier before somebody attaches
-	}
-	if err == nil {
-		err = netconf.Apply(name, netconf.Config{Address: address})
+		err = setUp(name, address)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("tap %s: %w", name, err), t.Close())
 	}
 	return t, nil
+}
+
+// setUp brings an interface up, which has no carrier before somebody attaches, and gives it its address.
+func setUp(name string, address netip.Prefix) error {
+	l, err := netlink.LinkByName(name)
+	if err != nil {
+		return err
+	}
+	if err := netlink.LinkSetUp(l); err != nil {
+		return fmt.Errorf("bring up: %w", err)
+	}
+	network := &net.IPNet{IP: address.Addr().AsSlice(), Mask: net.CIDRMask(address.Bits(), 32)}
+	if err := netlink.AddrReplace(l, &netlink.Addr{IPNet: network}); err != nil {
+		return fmt.Errorf("address %v: %w", address, err)
+	}
+	return nil
 }
 
 // makeTap makes an interface that outlives the descriptor by which it is made.
