@@ -80,6 +80,7 @@ func retry[T any](ctx context.Context, c *comparison, run func(context.Context, 
 		if err == nil || attempt == attempts || ctx.Err() != nil || !probe.Host().Emulated {
 			return result, err
 		}
-		c.progress("attempt %d of %d: %v", attempt, attempts, err)
+		line, _, _ := strings.Cut(err.Error(), "\n") // what follows is the terminal's
+		c.progress("attempt %d of %d: %s", attempt, attempts, line)
 	}
 }
