@@ -1,64 +1,90 @@
-// Command compare measures doorbell beside QEMU and gokvm: the same kernel, the same initramfs, one vCPU, 512 MiB, no devices,
-// in one boot of one host. It prints a table of ratios and counts.
+// Command compare measures doorbell beside other VMMs, in one boot of one host: what a boot costs, beside QEMU and gokvm, and what the network
+// costs, beside QEMU. It prints tables of ratios and counts, and fails with one line if doorbell did not keep a promise.
 //
 // Where this host's KVM runs Linux, it measures here; elsewhere it starts the lab and runs itself there.
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 
 	"doorbell/guest/kernel"
 	"doorbell/images"
 	"doorbell/internal/probe"
+	"doorbell/tests/compare/boot"
+	"doorbell/tests/compare/host"
+	"doorbell/tests/compare/network"
+	"doorbell/tests/compare/rounds"
 )
 
-// setup is what the arms need, as paths on the host that measures.
-type setup struct {
-	doorbell, gokvm, qemu    string
-	bzImage, vmlinux, initrd string
-	roms                     string // QEMU's firmware folders, separated by colons
-	rounds                   int
+// options are the command line.
+type options struct {
+	host.Setup
+	rounds int
+	only   string
+	net    network.Sizes
+	inLab  bool
 }
 
 func main() {
-	var s setup
-	flag.StringVar(&s.doorbell, "doorbell", "bin/doorbell", "doorbell's binary")
-	flag.StringVar(&s.gokvm, "gokvm", "bin/gokvm", "gokvm's binary")
-	flag.StringVar(&s.qemu, "qemu", "qemu-system-x86_64", "QEMU's binary")
-	flag.StringVar(&s.bzImage, "bzimage", "", "kernel for gokvm; default: the default guest's")
-	flag.StringVar(&s.vmlinux, "vmlinux", "", "the same kernel, unpacked")
-	flag.StringVar(&s.initrd, "initrd", "", "initramfs")
-	flag.StringVar(&s.roms, "roms", "", "QEMU's firmware folders")
-	flag.IntVar(&s.rounds, "n", 3, "rounds; each runs every VMM once, in random order")
-	inLab := flag.Bool("in-lab", false, "measure here without asking whether that is possible")
-	flag.Parse()
-	if err := run(&s, *inLab); err != nil {
+	var o options
+	f := flag.CommandLine
+	f.StringVar(&o.Doorbell, "doorbell", "bin/doorbell", "doorbell's binary")
+	f.StringVar(&o.Gokvm, "gokvm", "bin/gokvm", "gokvm's binary")
+	f.StringVar(&o.QEMU, "qemu", "qemu-system-x86_64", "QEMU's binary")
+	f.StringVar(&o.BzImage, "bzimage", "", "kernel for gokvm; default: the default guest's")
+	f.StringVar(&o.Vmlinux, "vmlinux", "", "the same kernel, unpacked")
+	f.StringVar(&o.Initrd, "initrd", "", "initramfs")
+	f.StringVar(&o.ROMs, "roms", "", "QEMU's firmware folders")
+	f.IntVar(&o.rounds, "n", 3, "rounds; each runs every VMM once, in random order")
+	f.StringVar(&o.only, "only", "", "boot or network; empty for both")
+	f.BoolVar(&o.inLab, "in-lab", false, "measure here without asking whether that is possible")
+	o.net.Flags(f)
+	f.Parse(os.Args[1:])
+	err := o.run(context.Background())
+	var inLab *exec.ExitError
+	if errors.As(err, &inLab) {
+		os.Exit(inLab.ExitCode()) // it has said why
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "compare:", err)
 		os.Exit(1)
 	}
 }
 
-func run(s *setup, here bool) error {
-	ctx := context.Background()
-	if s.bzImage == "" {
-		if err := s.defaults(ctx); err != nil {
+func (o *options) run(ctx context.Context) error {
+	if o.only != "" && o.only != "boot" && o.only != "network" {
+		return fmt.Errorf("-only %s: there is boot and network", o.only)
+	}
+	if o.BzImage == "" {
+		if err := o.defaults(ctx); err != nil {
 			return err
 		}
 	}
-	if here || probe.UsableKVM() == nil {
-		return measure(ctx, s)
+	if !o.inLab && probe.UsableKVM() != nil {
+		return o.runInLab(ctx)
 	}
-	return s.inLab(ctx)
+	e := probe.Host()
+	fmt.Printf("host: %s, Linux %s, emulated: %v\n\n", e.Backend, e.Kernel, e.Emulated)
+	var errs []error
+	if o.only != "network" {
+		errs = append(errs, boot.Measure(ctx, &o.Setup, rounds.New(o.rounds)))
+	}
+	if o.only != "boot" {
+		errs = append(errs, network.Measure(ctx, &o.Setup, rounds.New(o.rounds), o.net))
+	}
+	return errors.Join(errs...)
 }
 
 // defaults fills in the default guest.
-func (s *setup) defaults(ctx context.Context) error {
-	agent, err := filepath.Abs(filepath.Join(filepath.Dir(s.doorbell), "agent"))
+func (o *options) defaults(ctx context.Context) error {
+	agent, err := filepath.Abs(filepath.Join(filepath.Dir(o.Doorbell), "agent"))
 	if err != nil {
 		return err
 	}
@@ -71,27 +97,28 @@ func (s *setup) defaults(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.bzImage, s.initrd, s.vmlinux = set.Vmlinuz, g.Initrd, filepath.Join(set.Dir, "vmlinux")
-	return kernel.Unpacked(s.bzImage, s.vmlinux)
+	o.BzImage, o.Initrd, o.Vmlinux = set.Vmlinuz, g.Initrd, filepath.Join(set.Dir, "vmlinux")
+	return kernel.Unpacked(o.BzImage, o.Vmlinux)
 }
 
-// firmware are the files that QEMU needs to enter a vmlinux on a q35 machine without devices.
+// firmware are the files that QEMU needs to enter a vmlinux on a q35 machine.
 var firmware = []string{"bios-256k.bin", "kvmvapic.bin", "linuxboot_dma.bin", "pvh.bin"}
 
 // firmwareFolders are where Debian keeps them.
 var firmwareFolders = []string{"/usr/share/seabios", "/usr/share/qemu", "/usr/lib/ipxe/qemu"}
 
-// inLab runs the same program in the emulated host.
-func (s *setup) inLab(ctx context.Context) error {
+// runInLab runs the same program in the emulated host.
+func (o *options) runInLab(ctx context.Context) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	qemu, err := exec.LookPath(s.qemu)
+	qemu, err := exec.LookPath(o.QEMU)
 	if err != nil {
 		return fmt.Errorf("%w (Debian package qemu-system-x86)", err)
 	}
-	args := []string{"lab", "--guest=false", "--carry", qemu, "--carry", s.gokvm, "--carry", s.doorbell}
+	// A host that dies under the measurement is the emulation's fault: it starts again.
+	args := []string{"lab", "--retry", "2", "--guest=false", "--carry", qemu, "--carry", o.Gokvm, "--carry", o.Doorbell}
 	const roms = "/usr/share/compare"
 	for _, f := range firmware {
 		for _, dir := range firmwareFolders {
@@ -101,9 +128,14 @@ func (s *setup) inLab(ctx context.Context) error {
 			}
 		}
 	}
-	args = append(args, "--", self, "-in-lab", "-n", fmt.Sprint(s.rounds), "-doorbell", "doorbell", "-gokvm", s.gokvm, "-qemu", qemu,
-		"-roms", roms, "-bzimage", s.bzImage, "-vmlinux", s.vmlinux, "-initrd", s.initrd)
-	c := exec.CommandContext(ctx, s.doorbell, args...)
+	args = append(args, "--", self, "-in-lab", "-n", fmt.Sprint(o.rounds), "-only", o.only, "-doorbell", "doorbell", "-gokvm", o.Gokvm, "-qemu", qemu,
+		"-roms", roms, "-bzimage", o.BzImage, "-vmlinux", o.Vmlinux, "-initrd", o.Initrd)
+	flag.Visit(func(f *flag.Flag) {
+		if strings.HasPrefix(f.Name, network.FlagPrefix) {
+			args = append(args, "-"+f.Name+"="+f.Value.String())
+		}
+	})
+	c := exec.CommandContext(ctx, o.Doorbell, args...)
 	c.Stdout, c.Stderr = os.Stdout, os.Stderr
 	return c.Run()
 }

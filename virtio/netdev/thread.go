@@ -71,6 +71,12 @@ func (s *spins) idle() {
 	}
 }
 
+// yield offers the processor to other goroutines and to other threads, such as vCPUs. It returns at once where there are processors for all.
+func yield() {
+	runtime.Gosched()
+	_, _, _ = unix.Syscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
+}
+
 func roleName(index, control int) string {
 	switch {
 	case index == control:

@@ -68,3 +68,24 @@ func BenchmarkTCP(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkUDPUp sends datagrams of 64 bytes to a socket of the host's; what the socket cannot hold is the host's loss.
+func BenchmarkUDPUp(b *testing.B) {
+	n := newNetwork(b, Config{})
+	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	q := n.link.queues[0]
+	var raw [backend.HeaderLen]byte
+	frame := [][]byte{raw[:], udpFrame(guestAddr, 1000, gatewayAddr, c.LocalAddr().(*net.UDPAddr).Port, make([]byte, 64))}
+	q.Transmit(frame)
+	b.ReportAllocs()
+	for b.Loop() {
+		q.Transmit(frame)
+	}
+	if d := n.Drops().ByReason(); len(d) > 0 {
+		b.Errorf("drops %v", d)
+	}
+}

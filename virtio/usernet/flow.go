@@ -21,6 +21,8 @@ type flowKey struct{ guest, remote netip.AddrPort }
 type flow struct {
 	key  flowKey
 	last atomic.Int64 // when something passed, in nanoseconds of the Unix epoch
+	// ended is for who keeps the flow without the table.
+	ended atomic.Bool
 
 	// The socket. It is the flow's own, and connected, if to is nil; otherwise a forwarded port's, and to is the client.
 	socket socket
@@ -181,6 +183,7 @@ func (f *flow) headerRoom() int {
 
 // end releases what the flow has. The flow is no longer in the table.
 func (f *flow) end() {
+	f.ended.Store(true)
 	if f.to == nil {
 		_ = f.socket.Close()
 	}

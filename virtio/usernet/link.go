@@ -16,6 +16,7 @@ import (
 // It tells the stack that it does all checksums: towards the guest by the virtio header or, for a driver that did not accept that,
 // in finish; from the guest in inspect.
 type link struct {
+	network    *Network
 	mtu        uint32
 	address    tcpip.LinkAddress
 	queues     []*queue
@@ -34,16 +35,8 @@ var (
 // WritePackets implements stack.LinkWriter: for each packet, choose a queue and put it there.
 func (l *link) WritePackets(list stack.PacketBufferList) (int, tcpip.Error) {
 	for i, p := range list.AsSlice() {
-		q := l.queues[l.choose(p)]
-		if !q.gate.Enter() {
-			q.counters.Drops.Add(backend.DropClosed)
-			return i, &tcpip.ErrClosedForSend{}
-		}
-		ok := q.ring.put(p)
-		q.gate.Leave()
-		if !ok {
-			q.counters.Drops.Add(backend.DropQueueFull)
-			return i, &tcpip.ErrNoBufferSpace{}
+		if err := l.queues[l.choose(p)].send(p); err != nil {
+			return i, err
 		}
 	}
 	return list.Len(), nil

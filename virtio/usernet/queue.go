@@ -15,6 +15,8 @@ type queue struct {
 	index    uint32
 	gate     *backend.Gate
 	ring     *ring
+	delayed  delayedAck
+	shortcut shortcut
 	counters backend.Counters
 }
 
@@ -69,6 +71,14 @@ func (q *queue) Transmit(frame [][]byte) {
 		q.counters.Drops.Add(why)
 		return
 	}
+	if len(q.link.queues) > 1 {
+		q.link.flows.remember(head.AsSlice(), q.index)
+	}
+	if datagram, ok := plainUDP(head.AsSlice(), string(q.link.address)); ok && q.shortcut.send(q.link.network, head.AsSlice(), datagram) {
+		payload.Release()
+		q.counters.FromGuest.Add(n + backend.HeaderLen)
+		return
+	}
 	p := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: payload})
 	eth, ok := p.LinkHeader().Consume(header.EthernetMinimumSize)
 	if !ok {
@@ -78,9 +88,6 @@ func (q *queue) Transmit(frame [][]byte) {
 	}
 	p.NetworkProtocolNumber = proto
 	p.PktType = packetType(header.Ethernet(eth).DestinationAddress(), q.link.address)
-	if len(q.link.queues) > 1 {
-		q.link.flows.remember(head.AsSlice(), q.index)
-	}
 	q.counters.FromGuest.Add(n + backend.HeaderLen)
 	q.link.deliver(p)
 }
@@ -177,6 +184,45 @@ func copyPacket(bufs [][]byte, p *stack.PacketBuffer) {
 	}
 }
 
+// send puts a packet into the ring, or lets it wait there for another.
+func (q *queue) send(p *stack.PacketBuffer) tcpip.Error {
+	if !q.gate.Enter() {
+		q.counters.Drops.Add(backend.DropClosed)
+		return &tcpip.ErrClosedForSend{}
+	}
+	defer q.gate.Leave()
+	held, first := q.delayed.hold(p)
+	if first != nil {
+		q.put(first)
+		first.DecRef()
+	}
+	if !held && !q.put(p) {
+		return &tcpip.ErrNoBufferSpace{}
+	}
+	return nil
+}
+
+// put puts a packet into the ring; the caller is inside the gate.
+func (q *queue) put(p *stack.PacketBuffer) bool {
+	ok := q.ring.put(p)
+	if !ok {
+		q.counters.Drops.Add(backend.DropQueueFull)
+	}
+	return ok
+}
+
+// flush sends the acknowledgment that has waited in vain.
+func (q *queue) flush() {
+	if !q.gate.Enter() {
+		return
+	}
+	defer q.gate.Leave()
+	if p := q.delayed.expire(); p != nil {
+		q.put(p)
+		p.DecRef()
+	}
+}
+
 // FD implements backend.Queue.
 func (*queue) FD() int { return -1 }
 
@@ -189,6 +235,7 @@ func (q *queue) Counters() *backend.Counters { return &q.counters }
 // close ends the queue: nobody is inside afterwards, and nothing waits.
 func (q *queue) close() {
 	q.gate.Close()
+	q.delayed.close()
 	for p := q.ring.take(); p != nil; p = q.ring.take() {
 		p.DecRef()
 	}

@@ -50,11 +50,16 @@ func (n *Network) handleUDP(id stack.TransportEndpointID, p *stack.PacketBuffer)
 			return why != backend.DropUnreachable
 		}
 	}
+	n.sendUDP(f, payload)
+	return true
+}
+
+// sendUDP sends a datagram of a flow to the host.
+func (n *Network) sendUDP(f *flow, payload []byte) {
 	if err := f.send(payload); err != nil && !errors.Is(err, unix.ECONNREFUSED) {
 		// A refusal is an answer to an earlier datagram.
 		n.drops.Add(hostDrop(err))
 	}
-	return true
 }
 
 // openUDP makes the flow for a guest's first datagram.

@@ -56,11 +56,12 @@ func New(cfg Config) (*Network, error) {
 	}
 	quiet()
 	n := &Network{cfg: cfg, reach: onHost, link: &link{mtu: uint32(cfg.MTU), address: tcpip.LinkAddress(gatewayMAC)}}
+	n.link.network = n
 	n.link.active.Store(1)
 	for i := range cfg.Queues {
-		n.link.queues = append(n.link.queues, &queue{
-			link: n.link, index: uint32(i), gate: backend.NewGate(), ring: newRing(cfg.Limits.QueueFrames, cfg.Limits.QueueBytes),
-		})
+		q := &queue{link: n.link, index: uint32(i), gate: backend.NewGate(), ring: newRing(cfg.Limits.QueueFrames, cfg.Limits.QueueBytes)}
+		q.delayed.init(q.flush)
+		n.link.queues = append(n.link.queues, q)
 	}
 	n.tasks.init()
 	n.tcp.init(cfg.Limits)

@@ -1,11 +1,11 @@
-package main
+// Package boot measures what a boot costs under doorbell, QEMU and gokvm: the same kernel, the same initramfs, one vCPU, no devices.
+package boot
 
 import (
 	"bufio"
 	"bytes"
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"slices"
@@ -16,6 +16,9 @@ import (
 	"doorbell/internal/kvm"
 	"doorbell/internal/kvmtrace"
 	"doorbell/internal/probe"
+	"doorbell/tests/compare/host"
+	"doorbell/tests/compare/process"
+	"doorbell/tests/compare/rounds"
 
 	"github.com/creack/pty"
 )
@@ -33,23 +36,23 @@ type result struct {
 	beyond            uint64 // resident bytes of the VMM, less the guest's memory
 }
 
-// measure runs every arm and prints the table.
-func measure(ctx context.Context, s *setup) error {
+// Measure runs every arm and prints the table. An error also says which promise of doorbell's this run did not keep.
+func Measure(ctx context.Context, s *host.Setup, r rounds.Rounds) error {
 	all := arms(s)
 	results := make([][]result, len(all))
-	seed := rand.Uint64()
-	random := rand.New(rand.NewPCG(seed, 0))
-	for round := range s.rounds {
-		for _, i := range random.Perm(len(all)) {
-			fmt.Fprintf(os.Stderr, "compare: round %d of %d: %s\n", round+1, s.rounds, all[i].name)
-			r, err := runArm(ctx, all[i])
-			if err != nil {
-				return fmt.Errorf("%s: %w", all[i].name, err)
-			}
-			results[i] = append(results[i], r)
+	err := r.Run(len(all), func(round, i int) error {
+		fmt.Fprintf(os.Stderr, "compare: boot, round %d of %d: %s\n", round+1, r.Count, all[i].name)
+		one, err := runArm(ctx, all[i])
+		if err != nil {
+			return fmt.Errorf("%s: %w", all[i].name, err)
 		}
+		results[i] = append(results[i], one)
+		return nil
+	})
+	if err != nil {
+		return err
 	}
-	table(all, results, seed)
+	table(all, results, r.Seed)
 	return budgets(results[0], results[slices.IndexFunc(all, func(a arm) bool { return a.name == baseline })])
 }
 
@@ -61,7 +64,7 @@ func budgets(doorbell, qemu []result) error {
 		faults    = 2000
 		beyond    = 25 << 20
 	)
-	if r := median(doorbell, seconds) / median(qemu, seconds); r > timeRatio {
+	if r := rounds.Median(doorbell, seconds) / rounds.Median(qemu, seconds); r > timeRatio {
 		return fmt.Errorf("doorbell took %.2f of QEMU's time to userspace, more than %.1f", r, timeRatio)
 	}
 	for _, b := range []struct {
@@ -73,7 +76,7 @@ func budgets(doorbell, qemu []result) error {
 		{"nested page faults", func(r result) float64 { return float64(r.faults) }, faults},
 		{"resident bytes beyond guest memory", func(r result) float64 { return float64(r.beyond) }, beyond},
 	} {
-		if n := median(doorbell, b.of); n > b.limit {
+		if n := rounds.Median(doorbell, b.of); n > b.limit {
 			return fmt.Errorf("doorbell needed %.0f %s, more than %.0f", n, b.what, b.limit)
 		}
 	}
@@ -114,7 +117,7 @@ func runArm(ctx context.Context, a arm) (r result, err error) {
 		}
 	}
 	r.seconds = time.Since(start).Seconds()
-	if r.beyond, err = beyondGuest(c.Process.Pid); err != nil {
+	if r.beyond, err = process.ResidentBeyond(c.Process.Pid, memoryMiB<<20); err != nil {
 		return r, err
 	}
 	exits, lost, err := trace.Read()
@@ -136,27 +139,6 @@ func runArm(ctx context.Context, a arm) (r result, err error) {
 	return r, nil
 }
 
-// beyondGuest is the resident set of a process without the mappings that are large enough to be guest memory.
-func beyondGuest(pid int) (uint64, error) {
-	f, err := os.Open(fmt.Sprintf("/proc/%d/smaps", pid))
-	if err != nil {
-		return 0, err
-	}
-	defer f.Close()
-	var total, size uint64
-	s := bufio.NewScanner(f)
-	for s.Scan() {
-		var kb uint64
-		if n, _ := fmt.Sscanf(s.Text(), "Size: %d kB", &kb); n == 1 {
-			size = kb
-		}
-		if n, _ := fmt.Sscanf(s.Text(), "Rss: %d kB", &kb); n == 1 && size < memoryMiB<<10/2 {
-			total += kb << 10
-		}
-	}
-	return total, s.Err()
-}
-
 // baseline is the arm that ratios are taken against.
 const baseline = "QEMU q35"
 
@@ -164,7 +146,6 @@ const baseline = "QEMU q35"
 func table(all []arm, results [][]result, seed uint64) {
 	e := probe.Host()
 	fmt.Printf("Linux from start to userspace, 1 vCPU, %d MiB, no devices, same kernel and initramfs; medians of %d rounds, seed %#x\n", memoryMiB, len(results[0]), seed)
-	fmt.Printf("host: %s, Linux %s, emulated: %v\n\n", e.Backend, e.Kernel, e.Emulated)
 	base := 0
 	for i, a := range all {
 		if a.name == baseline {
@@ -178,23 +159,14 @@ func table(all []arm, results [][]result, seed uint64) {
 	for i, a := range all {
 		rs := results[i]
 		ratio := func(f func(result) float64) string {
-			return fmt.Sprintf("%.2f", median(rs, f)/median(results[base], f))
+			return fmt.Sprintf("%.2f", rounds.Median(rs, f)/rounds.Median(results[base], f))
 		}
-		fmt.Fprintf(w, "%s (%s)\t%.2f\t%s\t%.0f\t%s\t%.0f\t%.0f\t%.1f MiB\t%s\t\n", a.name, a.note, median(rs, seconds), ratio(seconds),
-			median(rs, exits), ratio(exits), median(rs, func(r result) float64 { return float64(r.io) }),
-			median(rs, func(r result) float64 { return float64(r.faults) }), median(rs, beyond)/(1<<20), ratio(beyond))
+		fmt.Fprintf(w, "%s (%s)\t%.2f\t%s\t%.0f\t%s\t%.0f\t%.0f\t%.1f MiB\t%s\t\n", a.name, a.note, rounds.Median(rs, seconds), ratio(seconds),
+			rounds.Median(rs, exits), ratio(exits), rounds.Median(rs, func(r result) float64 { return float64(r.io) }),
+			rounds.Median(rs, func(r result) float64 { return float64(r.faults) }), rounds.Median(rs, beyond)/(1<<20), ratio(beyond))
 	}
 	w.Flush()
 	if e.Emulated {
 		fmt.Println("\nThe host is emulated: its seconds compare within this table only; counts are exact.")
 	}
-}
-
-func median(rs []result, f func(result) float64) float64 {
-	v := make([]float64, len(rs))
-	for i, r := range rs {
-		v[i] = f(r)
-	}
-	slices.Sort(v)
-	return (v[len(v)/2] + v[(len(v)-1)/2]) / 2
 }
