@@ -95,7 +95,8 @@ func (b *pciBus) attach(n int, f *pci.Function) error {
 		return err
 	}
 	for _, bar := range f.BARs() {
-		const register = 4 // bytes
+		// Registers of virtio's common configuration begin at any byte: device_status, config_generation and queue_select share four.
+		const register = 1
 		b.regions[bar] = b.bus.register(f.Name, ledger.Memory, bar.Size, register, bar.Handler)
 	}
 	return nil
