@@ -39,15 +39,15 @@ type Result struct {
 	Up, Down time.Duration
 
 	LiveBefore, LiveAfter uint64 // bytes of objects that outlived a collection
-	HeldBefore, HeldAfter uint64 // bytes that the heap had from the host and had not given back
+	HeldBefore, HeldAfter uint64 // bytes that the heap had from the host and had not given back, after one half of the bytes and after the other
 	Allocated             uint64 // bytes, ever
 	Objects               uint64 // allocations, ever
 }
 
-// What a process that does nothing may gain between two looks: timers, goroutines of the runtime, what a collection leaves to the next.
+// What may be gained between two looks without anything being kept for what has passed.
 const (
-	Slack     = 256 << 10 // of live bytes
-	HeldSlack = 4 << 20   // of held bytes
+	Slack     = 1 << 20  // of live bytes: connections that are ending, timers, what a collection leaves to the next
+	HeldSlack = 16 << 20 // of held bytes: the collector starts at twice what lives, and not below 4 MiB; frames are allocated meanwhile
 )
 
 // Growth is by how much more lives.
@@ -123,9 +123,15 @@ func (r *Result) watch(ctx context.Context, g *traffic.Guest, bytes uint64) erro
 		return err
 	}
 	start := look()
-	if r.Up, r.Down, err = both(ctx, g, bytes); err != nil {
+	if r.Up, r.Down, err = both(ctx, g, bytes/2); err != nil {
 		return err
 	}
+	half := now()
+	up, down, err := both(ctx, g, bytes-bytes/2)
+	if err != nil {
+		return err
+	}
+	r.Up, r.Down = r.Up+up, r.Down+down
 	allocated := now()
 	end := look()
 	after, err := g.Snapshot(ctx)
@@ -135,7 +141,7 @@ func (r *Result) watch(ctx context.Context, g *traffic.Guest, bytes uint64) erro
 	delta := after.Since(&before)
 	r.Bytes, r.Frames = 2*bytes, delta.Link.RxPackets+delta.Link.TxPackets
 	r.LiveBefore, r.LiveAfter = start.HeapAlloc, end.HeapAlloc
-	r.HeldBefore, r.HeldAfter = start.HeapSys-start.HeapReleased, allocated.HeapSys-allocated.HeapReleased
+	r.HeldBefore, r.HeldAfter = half.HeapSys-half.HeapReleased, allocated.HeapSys-allocated.HeapReleased
 	r.Allocated, r.Objects = allocated.TotalAlloc-start.TotalAlloc, allocated.Mallocs-start.Mallocs
 	return nil
 }
