@@ -164,7 +164,6 @@ func TestFeatures(t *testing.T) {
 				if *every || j == i%len(combinations) {
 					c.off = f
 					t.Run(strings.ToLower(f)+"/"+key(c), func(t *testing.T) {
-						t.Parallel()
 						guestTest(t, func(t testing.TB) { c.lacks(t, c.run(t, userLink(), nil), whole[key(c)]) })
 					})
 				}

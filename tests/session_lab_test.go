@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"doorbell/internal/netconf/nettest"
 	"doorbell/internal/report"
@@ -94,14 +95,19 @@ func startSession(t testing.TB, l link, workload string, args ...string) *sessio
 // trafficWorkload is that of a guest that needs nothing of its own.
 const trafficWorkload = "traffic=PEER"
 
+// endPatience is how long doorbell may take to end, with its report, after its guest has.
+const endPatience = 10 * time.Second
+
 // fatal ends the test with all that doorbell said.
 func (s *session) fatal(err error) {
 	s.Helper()
-	if s.ctx.Err() == nil {
+	// A guest that dies loses its connections before anybody hears of its end.
+	select {
+	case <-s.done:
+		s.ended().watch(s.TB)
+	case <-time.After(endPatience):
 		s.cmd.Process.Kill()
 		<-s.done
-	} else {
-		s.ended().watch(s.TB)
 	}
 	s.Fatalf("%v\nstdout:\n%s\nstderr:\n%s", err, &s.stdout, &s.stderr)
 }
