@@ -54,7 +54,7 @@ lab-tests: all
 	@$(BIN)/doorbell lab -- doorbell probe >/dev/null
 	@k=$$(ls -d "$${XDG_CACHE_HOME:-$$HOME/.cache}"/doorbell/kernels/*/ | tail -1); \
 	DOORBELL_LAB_KERNEL=$$k/vmlinux DOORBELL_LAB_MODULES=$$k/modules $(GO) test -count=1 -p 1 -timeout 15m ./internal/lab/...
-	$(GO) test -count=1 -p 1 -timeout 30m -tags lab -exec '$(LAB)' $(LAB_TESTS)
+	$(GO) test -count=1 -p 1 -timeout 50m -tags lab -exec '$(LAB)' $(LAB_TESTS)
 
 # On a machine whose KVM runs Linux: the same tests without the lab.
 .PHONY: test-here
