@@ -7,7 +7,8 @@ import (
 )
 
 // Coalescing are the parameters of struct virtio_net_ctrl_coal: an interrupt comes with the MaxPackets-th packet or MaxUsecs microseconds
-// after the first that no interrupt told of, whichever is first. If either is 0, every batch is told of at once.
+// after the first that no interrupt told of, whichever is first. If only one is 0, every batch is told of at once. If both are, as they are
+// after a reset, it is the device's choice.
 type Coalescing struct {
 	MaxPackets uint32 `json:"max_packets"`
 	MaxUsecs   uint32 `json:"max_usecs"`
@@ -35,6 +36,42 @@ type coalescer struct {
 
 	waiting uint32 // packets published and not told of
 	since   int64  // when the first of them was
+
+	// own is what a queue does while the driver has set nothing.
+	own limits
+}
+
+// limits are Coalescing with the time in nanoseconds. If either is 0, every batch is told of at once.
+type limits struct {
+	packets uint32
+	time    int64
+}
+
+func (l limits) on() bool { return l.packets != 0 && l.time != 0 }
+
+// A transmit queue whose driver has set nothing tells of what is sent a little later, as NICs do: with the next interrupt for what is received,
+// Linux's driver looks at it anyway, and wants none of its own then. The time is that of ownFrames frames' work, since hosts differ, within
+// bounds in nanoseconds that are usual for a NIC on the one side and that a sender's queue does not notice on the other (TCP small queues are
+// of a millisecond).
+const (
+	ownPackets = 32
+	ownFrames  = 8
+	ownLeast   = 50e3
+	ownMost    = 2e6
+)
+
+// worked says how long a frame's work took, on a transmit queue.
+func (c *coalescer) worked(time int64) {
+	c.own = limits{uint32(min(ownPackets, max(c.queue.Size()/8, 1))), min(max(ownFrames*time, ownLeast), ownMost)}
+}
+
+// limits are those in force.
+func (c *coalescer) limits() limits {
+	p := c.params.load()
+	if p == (Coalescing{}) {
+		return c.own
+	}
+	return limits{p.MaxPackets, int64(p.MaxUsecs) * 1000}
 }
 
 // budget is how many packets of a batch of at most limit may be published before the driver is to be told.
@@ -50,7 +87,7 @@ func (c *coalescer) published(n int) {
 	if n == 0 {
 		return
 	}
-	if p := c.params.load(); !p.on() {
+	if !c.limits().on() {
 		c.waiting = 0
 		c.queue.Notify()
 		return
@@ -69,8 +106,7 @@ func (c *coalescer) check() bool {
 	if c.waiting == 0 {
 		return true
 	}
-	p := c.params.load()
-	if p.on() && c.waiting < p.MaxPackets && now()-c.since < int64(p.MaxUsecs)*1000 {
+	if l := c.limits(); l.on() && c.waiting < l.packets && now()-c.since < l.time {
 		return false
 	}
 	c.flush()
@@ -90,5 +126,5 @@ func (c *coalescer) deadline() int64 {
 	if c.waiting == 0 {
 		return 0
 	}
-	return c.since + int64(c.params.load().MaxUsecs)*1000
+	return c.since + c.limits().time
 }

@@ -66,6 +66,34 @@ func TestCoalescingTime(t *testing.T) {
 	}
 }
 
+// A driver that has set nothing hears of every frame it sends, though a little later than it can see that it is sent.
+func TestCoalescingOwn(t *testing.T) {
+	for _, k := range kinds[:4] {
+		for _, mode := range []IOMode{Poll, Block, Spin} {
+			g := newGuest(t, setup{backend: newWire(1), io: mode, transport: k.off | eventIdx})
+			g.start()
+			for i := range uint64(50) {
+				g.send(0, ethernet(testMAC, 50, 1))
+				g.until("the frame is told of", func() bool { return g.interrupts(1) == i+1 })
+			}
+			if g.device.QueueStats(1).Coalesced.Load() == 0 {
+				t.Errorf("%s, %v: no interrupt was put off", k.name, mode)
+			}
+			// A driver that wants none put off can say so.
+			g.do(6, 0, le32(1, 0)...)
+			before := g.device.QueueStats(1).Coalesced.Load()
+			for i := range uint64(50) {
+				g.send(0, ethernet(testMAC, 50, 1))
+				g.until("the frame is told of", func() bool { return g.interrupts(1) == 50+i+1 })
+			}
+			if n := g.device.QueueStats(1).Coalesced.Load(); n != before {
+				t.Errorf("%s, %v: %d interrupts were put off", k.name, mode, n-before)
+			}
+			g.close()
+		}
+	}
+}
+
 // New parameters apply to what waits already.
 func TestCoalescingChange(t *testing.T) {
 	const forever = 4_000_000_000

@@ -13,6 +13,12 @@
 // A goroutine with nothing to do waits for its queue's kick, its backend, its own deadline (coalescing) and its colleagues at once;
 // Config.IO says how.
 //
+// # Interrupts
+//
+// Received frames are told of batch by batch, unless the driver asks for coalescing (VIRTIO_NET_CTRL_NOTF_COAL). Transmitted ones wait a little
+// if the driver has set nothing: Linux cleans up its transmit queue whenever it looks at the receive queue beside it, so that most of
+// their interrupts are not wanted any more when their time has come (coalesce.go).
+//
 // # Buffers
 //
 // With VIRTIO_NET_F_MRG_RXBUF the receiver holds as many chains as the longest frame needs and has the backend store right into them.

@@ -7,7 +7,7 @@ import "doorbell/internal/ledger"
 type QueueStats struct {
 	Packets   ledger.Counter // frames: taken from the driver, or given to it
 	Bytes     ledger.Counter // of these frames, without virtio headers
-	Coalesced ledger.Counter // batches whose interrupt was put off by notification coalescing
+	Coalesced ledger.Counter // batches whose interrupt was put off, as the driver asked or by the device's own choice
 	Bounced   ledger.Counter // frames that were copied once more, for want of room or because the device steers
 	Waits     ledger.Counter // times the goroutine went to wait
 	Commands  ledger.Counter // of the control queue

@@ -13,8 +13,18 @@ var (
 	errTransmitLong     = errors.New("a transmit buffer is longer than any packet")
 )
 
-// maxOffers is how often a round offers the processor.
+// maxOffers is how often a round gives the driver time to send more.
 const maxOffers = 3
+
+// From so many frames in a round, its driver has more to send: it is given as much time as the work has taken, but not more than maxRest, in
+// nanoseconds, before it is asked for kicks. Frames that are alone wait for nothing.
+const (
+	floodFrames = 4
+	maxRest     = 500e3
+)
+
+// publishBytes is after how many bytes a round shows the driver what is sent, for it may wait for the memory (TCP small queues).
+const publishBytes = 16 << 10
 
 // transmitter is the goroutine of a transmit queue.
 type transmitter struct {
@@ -25,6 +35,7 @@ type transmitter struct {
 	chain    *virtio.Chain
 	header   int      // length of the virtio header: 12, or 20 with a hash
 	list     [][]byte // a frame without the hash
+	bytes    uint64   // of all frames
 	closed   uint64   // frames that a closed backend had dropped when it was last looked at
 }
 
@@ -61,18 +72,21 @@ func (t *transmitter) run() {
 	}
 }
 
-// round transmits up to a batch of frames and gives their chains back. They are on their way then: only the driver's memory waits for the
-// round's end. So, when there is no more, the processor is offered to others a few times before the driver is told: where processors are
-// short, the driver is likely to wait for one and to have more to send. Otherwise the offers take about a microsecond.
+// round transmits up to a batch of frames and gives their chains back. Where there is no more, it gives the driver some time to send more.
 func (t *transmitter) round() (n int, err error) {
-	offers := 0
+	began, offers, shown := now(), 0, t.bytes
+	rested := int64(0)
 	for limit := t.coalesce.budget(batch); n < limit; n++ {
 		ok, err := t.queue.Pop(t.chain)
 		if err != nil {
 			return n, err
 		}
 		for ; !ok && n > 0 && offers < maxOffers; offers++ {
-			yield()
+			if shown != t.bytes {
+				t.queue.Publish()
+				shown = t.bytes
+			}
+			rested += t.offer(n, now()-began-rested)
 			if ok, err = t.queue.Pop(t.chain); err != nil {
 				return n, err
 			}
@@ -85,9 +99,14 @@ func (t *transmitter) round() (n int, err error) {
 			return n, err
 		}
 		t.queue.Push(t.chain, 0)
+		if t.bytes-shown >= publishBytes {
+			t.queue.Publish()
+			shown = t.bytes
+		}
 	}
 	if n > 0 {
 		t.queue.Publish()
+		t.coalesce.worked((now() - began - rested) / int64(n))
 		t.coalesce.published(n)
 		if lost := t.sink.Counters().Drops.Load(backend.DropClosed); lost != t.closed {
 			t.closed = lost
@@ -95,6 +114,19 @@ func (t *transmitter) round() (n int, err error) {
 		}
 	}
 	return n, nil
+}
+
+// offer gives the driver time to send more, after a round's n frames that took so long, and returns how long it did. Where processors are short,
+// the driver is likely to wait for one, and it is offered; otherwise that takes about a microsecond.
+func (t *transmitter) offer(n int, worked int64) int64 {
+	began := now()
+	if n < floodFrames || t.device.cfg.IO == Spin {
+		yield()
+	} else {
+		t.waiter.wait(false, began+min(worked, maxRest))
+		t.kicked()
+	}
+	return now() - began
 }
 
 func (t *transmitter) transmit() error {
@@ -118,5 +150,6 @@ func (t *transmitter) transmit() error {
 	t.sink.Transmit(frame)
 	t.stats.Packets.Add(1)
 	t.stats.Bytes.Add(n - uint64(t.header))
+	t.bytes += n
 	return nil
 }
