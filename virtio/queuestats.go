@@ -11,7 +11,8 @@ type QueueStats struct {
 	Suppressed ledger.Counter // batches that the driver did not want to hear of
 }
 
-// KicksAvoided is the number of buffers that came without a kick of their own, thanks to suppression and batches.
+// KicksAvoided is the number of buffers that came without a kick of their own, since they came while the device wanted none (EVENT_IDX, or
+// VIRTQ_USED_F_NO_NOTIFY and its packed sister) or several at once. Buffers that a driver gives in advance, as it does for receiving, are among them.
 func (s *QueueStats) KicksAvoided() uint64 {
 	chains, kicks := s.Chains.Load(), s.Kicks.Load()
 	if kicks > chains {

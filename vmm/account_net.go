@@ -3,7 +3,6 @@ package vmm
 import (
 	"doorbell/internal/pci"
 	"doorbell/virtio"
-	"doorbell/virtio/backend"
 	"doorbell/virtio/netdev"
 	"doorbell/virtio/tap"
 )
@@ -33,7 +32,7 @@ type QueueRow struct {
 	Queue        string            `json:"queue"`
 	Vector       *int              `json:"vector"` // null: none
 	Kicks        uint64            `json:"kicks"`
-	KicksAvoided uint64            `json:"kicks_avoided"` // buffers that came without a kick of their own
+	KicksAvoided uint64            `json:"kicks_avoided"` // buffers that came without a kick of their own: suppressed, or given together
 	Buffers      uint64            `json:"buffers"`
 	Packets      uint64            `json:"packets"`
 	Bytes        uint64            `json:"bytes"`
@@ -82,6 +81,9 @@ func (n *netCard) account(vcpus int, routeChanges uint64) *NetAccount {
 	users := map[int]string{0: "config"}
 	for i := range n.transport.NumQueues() {
 		row := n.queue(i)
+		if row.Queue == "" {
+			continue
+		}
 		if row.Vector != nil {
 			users[*row.Vector] = row.Queue
 		}
@@ -115,13 +117,13 @@ func (n *netCard) queue(i int) QueueRow {
 	if v, ok := n.transport.QueueVector(i); ok {
 		row.Vector = &v
 	}
-	// What the backend dropped is counted per pair, in both directions together: it belongs to whoever sent or wanted it, and is shown
-	// with the receive queue.
-	if i%2 == 0 && i/2 < n.backend.Queues() {
-		for why := range backend.NumDrops {
-			if lost := n.backend.Queue(i / 2).Counters().Drops.Load(why); lost > 0 {
-				row.Drops["backend_"+why.String()] = lost
-			}
+	if i/2 < n.backend.Queues() {
+		lost := &n.backend.Queue(i / 2).Counters().ToGuest.Drops
+		if i%2 == 1 {
+			lost = &n.backend.Queue(i / 2).Counters().FromGuest.Drops
+		}
+		for why, count := range lost.ByReason() {
+			row.Drops["backend_"+why] = count
 		}
 	}
 	return row

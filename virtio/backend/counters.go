@@ -4,10 +4,11 @@ import (
 	"doorbell/internal/ledger"
 )
 
-// Flow counts the frames that passed in one direction, and their bytes without the virtio header. The one goroutine that uses the
-// direction is the writer.
+// Flow counts the frames of one direction: those that passed, with their bytes without the virtio header, of which the one goroutine that uses
+// the direction is the writer, and those that were lost. What entered a direction is in one or the other.
 type Flow struct {
 	Packets, Bytes ledger.Counter
+	Drops          Drops
 }
 
 // Add counts a frame whose length includes its virtio header.
@@ -16,13 +17,20 @@ func (f *Flow) Add(n int) {
 	f.Bytes.Add(uint64(n - HeaderLen))
 }
 
-// Counters are the counts of one queue pair. What entered a direction either passed or is in Drops.
+// Counters are the counts of one queue pair.
 type Counters struct {
 	FromGuest Flow
 	_         [64]byte // the directions have different writers
 	ToGuest   Flow
-	_         [64]byte
-	Drops     Drops
+}
+
+// Drops are the packets lost in both directions so far, together.
+func (c *Counters) Drops() *Drops {
+	d := new(Drops)
+	for why := range NumDrops {
+		d[why].Add(c.FromGuest.Drops.Load(why) + c.ToGuest.Drops.Load(why))
+	}
+	return d
 }
 
 // Drop is why a packet was lost.

@@ -30,8 +30,8 @@ func balance(t testing.TB, l *Loop, waiting uint64) {
 	t.Helper()
 	for i := range l.Queues() {
 		c := l.Queue(i).Counters()
-		if sent, sum := l.Sent(i), c.ToGuest.Packets.Load()+c.Drops.Total(); sent != sum+waiting {
-			t.Errorf("queue %d: sent %d, delivered %d, dropped %v, waiting %d", i, sent, c.ToGuest.Packets.Load(), c.Drops.ByReason(), waiting)
+		if sent, sum := l.Sent(i), c.ToGuest.Packets.Load()+c.Drops().Total(); sent != sum+waiting {
+			t.Errorf("queue %d: sent %d, delivered %d, dropped %v, waiting %d", i, sent, c.ToGuest.Packets.Load(), c.Drops().ByReason(), waiting)
 		}
 	}
 }
@@ -87,7 +87,7 @@ func TestRateAndBurst(t *testing.T) {
 		if n := drain(); n != 20 {
 			t.Errorf("%d frames waited", n)
 		}
-		if d := q.Counters().Drops.Load(backend.DropQueueFull); d != 980 {
+		if d := q.Counters().Drops().Load(backend.DropQueueFull); d != 980 {
 			t.Errorf("%d dropped", d)
 		}
 		balance(t, l, 0)
@@ -126,8 +126,8 @@ func TestEcho(t *testing.T) {
 			t.Errorf("echo %x\nwant %x", got, want)
 		}
 	}
-	if q.Receive(bufs) != 0 || q.Counters().Drops.Load(backend.DropQueueFull) != 1 {
-		t.Errorf("drops %v", q.Counters().Drops.ByReason())
+	if q.Receive(bufs) != 0 || q.Counters().Drops().Load(backend.DropQueueFull) != 1 {
+		t.Errorf("drops %v", q.Counters().Drops().ByReason())
 	}
 	balance(t, l, 0)
 }
@@ -190,9 +190,9 @@ func TestBooksBalance(t *testing.T) {
 			q := l.Queue(i)
 			switch rapid.IntRange(0, 3).Draw(t, "step") {
 			case 0:
-				before := q.Counters().Drops.Total()
+				before := q.Counters().Drops().Total()
 				q.Transmit([][]byte{make([]byte, 100)})
-				if l.cfg.Echo && q.Counters().Drops.Total() == before {
+				if l.cfg.Echo && q.Counters().Drops().Total() == before {
 					waiting[i]++
 				}
 			case 1:
@@ -205,8 +205,8 @@ func TestBooksBalance(t *testing.T) {
 			for j := range l.Queues() {
 				c := l.Queue(j).Counters()
 				w := uint64(l.queues[j].count)
-				if l.Sent(j) != c.ToGuest.Packets.Load()+c.Drops.Total()+w {
-					t.Fatalf("queue %d: sent %d, delivered %d, drops %v, waiting %d", j, l.Sent(j), c.ToGuest.Packets.Load(), c.Drops.ByReason(), w)
+				if l.Sent(j) != c.ToGuest.Packets.Load()+c.Drops().Total()+w {
+					t.Fatalf("queue %d: sent %d, delivered %d, drops %v, waiting %d", j, l.Sent(j), c.ToGuest.Packets.Load(), c.Drops().ByReason(), w)
 				}
 			}
 		}

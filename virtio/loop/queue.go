@@ -68,12 +68,12 @@ func (q *queue) ready() {
 // Transmit implements backend.Queue.
 func (q *queue) Transmit(frame [][]byte) {
 	if !q.gate.Enter() {
-		q.counters.Drops.Add(backend.DropClosed)
+		q.counters.FromGuest.Drops.Add(backend.DropClosed)
 		return
 	}
 	n := backend.Len(frame)
 	if n < backend.HeaderLen+backend.EthernetLen || n > backend.MaxFrame {
-		q.counters.Drops.Add(backend.DropMalformed)
+		q.counters.FromGuest.Drops.Add(backend.DropMalformed)
 		q.gate.Leave()
 		return
 	}
@@ -94,7 +94,7 @@ func (q *queue) echo(frame [][]byte, n int) {
 	q.echoMu.Lock()
 	defer q.echoMu.Unlock()
 	if q.count == len(q.echoes) {
-		q.counters.Drops.Add(backend.DropQueueFull)
+		q.counters.ToGuest.Drops.Add(backend.DropQueueFull)
 		return
 	}
 	at := &q.echoes[(q.head+q.count)%len(q.echoes)]
@@ -168,7 +168,7 @@ func (q *queue) nextEcho(bufs [][]byte) (n int, any bool) {
 func (q *queue) deliver(bufs [][]byte, first, second []byte) int {
 	n := len(first) + len(second)
 	if n > backend.Len(bufs) {
-		q.counters.Drops.Add(backend.DropTooLong)
+		q.counters.ToGuest.Drops.Add(backend.DropTooLong)
 		return 0
 	}
 	backend.Scatter(bufs, 0, first)
@@ -209,7 +209,7 @@ func (q *queue) tick(a *assignment) {
 	q.sent.Add(taken)
 	if waiting := uint64(q.waiting) + taken; waiting > uint64(q.loop.cfg.Backlog) {
 		lost := waiting - uint64(q.loop.cfg.Backlog)
-		q.counters.Drops[backend.DropQueueFull].Add(lost)
+		q.counters.ToGuest.Drops[backend.DropQueueFull].Add(lost)
 		q.number += lost
 		q.waiting = q.loop.cfg.Backlog
 	} else {

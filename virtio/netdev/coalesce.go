@@ -7,18 +7,27 @@ import (
 )
 
 // Coalescing are the parameters of struct virtio_net_ctrl_coal: an interrupt comes with the MaxPackets-th packet or MaxUsecs microseconds
-// after the first that no interrupt told of, whichever is first. If only one is 0, every batch is told of at once. If both are, as they are
-// after a reset, it is the device's choice.
+// after the first that no interrupt told of, whichever is first. If either is 0, every batch is told of at once.
 type Coalescing struct {
 	MaxPackets uint32 `json:"max_packets"`
 	MaxUsecs   uint32 `json:"max_usecs"`
 }
 
-// coalescingWord is Coalescing as one atomic word, so that the queue's goroutine sees both of one command.
-type coalescingWord struct{ v atomic.Uint64 }
+// coalescingWord is Coalescing as one atomic word, so that the queue's goroutine sees both of one command, and whether there was a command.
+type coalescingWord struct {
+	v   atomic.Uint64
+	set atomic.Bool
+}
 
-func (w *coalescingWord) store(c Coalescing) {
+// store stores what the driver has set, or nil if it has set nothing, which reads as zeros (section 5.1.6.5.8).
+func (w *coalescingWord) store(c *Coalescing) {
+	if c == nil {
+		w.set.Store(false)
+		w.v.Store(0)
+		return
+	}
 	w.v.Store(uint64(c.MaxUsecs)<<32 | uint64(c.MaxPackets))
+	w.set.Store(true)
 }
 
 func (w *coalescingWord) load() Coalescing {
@@ -67,10 +76,10 @@ func (c *coalescer) worked(time int64) {
 
 // limits are those in force.
 func (c *coalescer) limits() limits {
-	p := c.params.load()
-	if p == (Coalescing{}) {
+	if !c.params.set.Load() {
 		return c.own
 	}
+	p := c.params.load()
 	return limits{p.MaxPackets, int64(p.MaxUsecs) * 1000}
 }
 

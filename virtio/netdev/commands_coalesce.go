@@ -23,9 +23,9 @@ func setCoalescing(kind int) func(*Device, *command) bool {
 		if !ok {
 			return false
 		}
-		d.defaults[kind] = p
+		d.defaults[kind] = &p
 		for i := kind; i < d.controlQueue(); i += 2 {
-			d.coalescing[i].store(p)
+			d.coalescing[i].store(&p)
 			d.waiters[i].wake()
 		}
 		return true
@@ -51,7 +51,7 @@ func (d *Device) setQueueCoalescing(c *command) bool {
 	if !ok {
 		return false
 	}
-	d.coalescing[i].store(p)
+	d.coalescing[i].store(&p)
 	d.waiters[i].wake()
 	return true
 }

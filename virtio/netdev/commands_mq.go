@@ -119,6 +119,9 @@ func (d *Device) steerTo(receive, transmit int, s *backend.Steering) bool {
 	if s != nil || old.mode == SteeringBackend {
 		switch err := b.SetSteering(s); {
 		case errors.Is(err, backend.ErrSteering) && s != nil:
+			if d.pairs > maxSteered {
+				return restore()
+			}
 			d.mode = SteeringDevice
 			if d.relays == nil {
 				d.relays = newRelays(d.pairs)

@@ -22,14 +22,14 @@ type control struct {
 	steering *backend.Steering // nil: automatic
 	relays   relays
 
-	defaults [2]Coalescing // for all receive and all transmit queues
+	defaults [2]*Coalescing // for all receive and all transmit queues; nil: not set
 }
 
 // resetControl makes the state after a reset, except what the driver has no say in. The caller holds mu, or is New.
 func (d *Device) resetControl() {
 	d.control = control{down: d.down, transmit: 1, receive: 1}
 	for i := range d.coalescing {
-		d.coalescing[i].store(Coalescing{})
+		d.coalescing[i].store(nil)
 	}
 	d.setAddress(d.permanent)
 }

@@ -40,6 +40,8 @@ type Device struct {
 	features uint64
 	active   bool
 	enabled  []bool // queues that are started
+	// controlLast is the number of the control queue of the last driver, which its counts outlive.
+	controlLast int
 	control
 }
 
@@ -76,6 +78,7 @@ func New(cfg Config) (_ *Device, err error) {
 	d.stats = make([]QueueStats, n)
 	d.coalescing = make([]coalescingWord, n)
 	d.threads = make([]stopper, n)
+	d.controlLast = d.controlIndex()
 	d.enabled = make([]bool, n)
 	d.status.Store(statusLinkUp)
 	d.resetControl()
@@ -224,12 +227,15 @@ func (d *Device) QueueStats(i int) *QueueStats { return &d.stats[i] }
 // Queues is the number of queues: a receive and a transmit queue for each pair, and the control queue.
 func (d *Device) Queues() int { return len(d.stats) }
 
-// QueueName is queue i's name in reports: rx0, tx0, ... ctrl. A driver that negotiated neither VIRTIO_NET_F_MQ nor VIRTIO_NET_F_RSS has its
-// control queue at index 2.
+// QueueName is queue i's name in reports: rx0, tx0, ... ctrl, as the last driver used it. One that negotiated neither VIRTIO_NET_F_MQ nor
+// VIRTIO_NET_F_RSS has its control queue at index 2, and uses none after that: their name is empty.
 func (d *Device) QueueName(i int) string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return roleName(i, d.controlQueue())
+	if i > d.controlLast {
+		return ""
+	}
+	return roleName(i, d.controlLast)
 }
 
 // Close ends the device's goroutines and gives its descriptors back. The guest does not run any more; the backend is closed after.

@@ -146,7 +146,7 @@ func FuzzReceive(f *testing.F) {
 			q.notify()
 		}
 		s := g.device.QueueStats(0)
-		lost := func() uint64 { return s.Drops.Total() + q.counters.Drops.Total() }
+		lost := func() uint64 { return s.Drops.Total() + q.counters.Drops().Total() }
 		got := false
 		g.until("the frame is received or dropped", func() bool {
 			r, ok := g.poll(0)

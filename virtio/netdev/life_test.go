@@ -189,3 +189,40 @@ func TestWaiter(t *testing.T) {
 		w.wake() // late, and harmless
 	}
 }
+
+// Queues keep their names in reports after the driver has reset the device, as Linux does when it powers off.
+func TestNamesOutliveTheDriver(t *testing.T) {
+	for _, c := range []struct {
+		refuse uint64
+		want   []string
+	}{{0, []string{"rx0", "tx0", "rx1", "tx1", "ctrl"}}, {FeatureMQ | FeatureRSS, []string{"rx0", "tx0", "ctrl", "", ""}}} {
+		g := newGuest(t, setup{backend: newWire(2), refuse: c.refuse})
+		g.start()
+		for _, when := range []string{"running", "reset"} {
+			for i, want := range c.want {
+				if name := g.device.QueueName(i); name != want {
+					t.Errorf("%s: queue %d is %q, want %q", when, i, name, want)
+				}
+			}
+			g.write(regStatus, 1, 0)
+		}
+		g.close()
+	}
+}
+
+// Kicks that no wait ends with are counted too.
+func TestSpinKicks(t *testing.T) {
+	for _, mode := range []IOMode{Poll, Block, Spin} {
+		g := newGuest(t, setup{backend: newWire(1), io: mode})
+		g.start()
+		const kicks = 20
+		for range kicks {
+			g.write(notifyAt+4, 2, 1)
+		}
+		g.write(regStatus, 1, 0)
+		if n := g.t.QueueStats(1).Kicks.Load(); n != kicks {
+			t.Errorf("%v: %d kicks, of %d", mode, n, kicks)
+		}
+		g.close()
+	}
+}

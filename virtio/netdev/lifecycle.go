@@ -9,8 +9,8 @@ import (
 
 // controlQueue is the number of the control queue (section 5.1.2). The caller holds mu.
 func (d *Device) controlQueue() int {
-	if d.active && d.features&(FeatureMQ|FeatureRSS) == 0 {
-		return 2
+	if d.active {
+		return d.controlLast
 	}
 	return d.controlIndex()
 }
@@ -43,6 +43,10 @@ func (d *Device) begin(features uint64) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.features, d.active = features, true
+	d.controlLast = d.controlIndex()
+	if features&(FeatureMQ|FeatureRSS) == 0 {
+		d.controlLast = 2
+	}
 	d.offloads = features & allGuestOffloads
 	if err := d.cfg.Backend.SetOffloads(guestOffloads(d.offloads)); err != nil {
 		return fmt.Errorf("%v: offloads %v: %w", d.cfg.Backend, guestOffloads(d.offloads), err)

@@ -84,7 +84,7 @@ func TestRingTooSmall(t *testing.T) {
 		if r := g.receive(0); r.frame[14] != 7 {
 			t.Errorf("frame %d", r.frame[14])
 		}
-		lost := g.device.QueueStats(0).Drops[DropTooLong].Load() + w.queues[0].counters.Drops.Load(backend.DropTooLong)
+		lost := g.device.QueueStats(0).Drops[DropTooLong].Load() + w.queues[0].counters.Drops().Load(backend.DropTooLong)
 		if lost != 1 {
 			t.Errorf("%d dropped", lost)
 		}

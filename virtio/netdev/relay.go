@@ -61,6 +61,9 @@ func (r *relay) drop(n int) { r.got.Store(r.got.Load() + uint64(recordLen(n))) }
 // relays are the rings of a device that steers: at [to][from].
 type relays [][]*relay
 
+// maxSteered is with how many pairs a device steers itself: the rings are as many as their square, 64 MiB then.
+const maxSteered = 16
+
 func newRelays(pairs int) relays {
 	all := make(relays, pairs)
 	for to := range all {

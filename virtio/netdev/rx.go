@@ -55,6 +55,7 @@ func (r *receiver) run() {
 			r.waiter.detach()
 		}
 		if state == failed {
+			r.serveOthers()
 			return
 		}
 		if state == more {
@@ -72,6 +73,27 @@ func (r *receiver) run() {
 			continue
 		}
 		r.wait(p, state, used)
+	}
+}
+
+// serveOthers is what is left to a receiver whose queue is stopped: in a device that steers, what its backend has may be for others.
+func (r *receiver) serveOthers() {
+	r.held = 0
+	for !r.stopping.Load() {
+		p := r.device.policy.Load()
+		sorts := r.pair < p.receive && p.relays != nil && p.steer != nil && !r.lost
+		if sorts {
+			for !r.stopping.Load() && r.sort() {
+			}
+		} else {
+			r.waiter.detach()
+		}
+		if r.waiter.hungUp {
+			r.hungUp()
+			continue
+		}
+		r.waiter.wait(sorts, 0)
+		r.kicked()
 	}
 }
 

@@ -196,3 +196,44 @@ func TestDeviceSteers(t *testing.T) {
 		})
 	}
 }
+
+// A receiver whose queue has failed still hands on what its backend queue has for the others, in a device that steers.
+func TestSteeringPastFailedQueue(t *testing.T) {
+	w := newWire(2)
+	w.noSteering = true
+	g := newGuest(t, setup{backend: w, transport: packed, queueSize: 32})
+	defer g.close()
+	g.start()
+	g.rss([]uint16{1, 1}, backend.SupportedHashTypes)
+	f := ipPacket("192.0.2.1:1000", "192.0.2.2:80", 6)
+	w.put(0, f) // comes on the backend's queue 0, and is for receiver 1
+	g.receive(1)
+	q := g.queues[0]
+	at := q.base + driverAt
+	g.ram[at+2], g.ram[at+3] = 0xff, 0x7f // the available index jumps
+	for range 40 {
+		w.put(0, ethernet(testMAC, 50, 1)) // of no flow, hence for receiver 0
+	}
+	g.until("the device needs a reset", g.t.NeedsReset)
+	for range 3 {
+		w.put(0, f)
+		g.receive(1)
+	}
+	g.start() // and a reset ends it
+	w.put(0, f)
+	g.receive(0)
+}
+
+// A device that would need too many rings to steer refuses to.
+func TestSteeringTooManyPairs(t *testing.T) {
+	w := newWire(maxSteered + 1)
+	w.noSteering = true
+	g := newGuest(t, setup{backend: w, queueSize: 16})
+	defer g.close()
+	g.start()
+	if ack, _ := g.command(4, 1, rssConfig([]uint16{0, 1}, 0, backend.SupportedHashTypes, 2), 0); ack != ackErr {
+		t.Errorf("RSS is answered with %d", ack)
+	}
+	w.put(0, ethernet(testMAC, 50, 1))
+	g.receive(0)
+}

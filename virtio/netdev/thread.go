@@ -35,6 +35,7 @@ func (t *thread) start(name string, run func()) {
 			setThreadName(name)
 		}
 		run()
+		t.queue.TakeKicks() // those that no wait has ended with: the transport forgets them
 	}()
 }
 

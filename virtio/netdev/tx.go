@@ -42,7 +42,7 @@ type transmitter struct {
 func (t *transmitter) run() {
 	t.queue.DisableKicks()
 	defer t.coalesce.flush()
-	t.closed = t.sink.Counters().Drops.Load(backend.DropClosed)
+	t.closed = t.sink.Counters().FromGuest.Drops.Load(backend.DropClosed)
 	spinning := t.device.cfg.IO == Spin
 	var spin spins
 	for !t.stopping.Load() {
@@ -108,7 +108,7 @@ func (t *transmitter) round() (n int, err error) {
 		t.queue.Publish()
 		t.coalesce.worked((now() - began - rested) / int64(n))
 		t.coalesce.published(n)
-		if lost := t.sink.Counters().Drops.Load(backend.DropClosed); lost != t.closed {
+		if lost := t.sink.Counters().FromGuest.Drops.Load(backend.DropClosed); lost != t.closed {
 			t.closed = lost
 			t.device.backendGone()
 		}

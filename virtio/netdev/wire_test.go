@@ -153,7 +153,7 @@ func (q *wireQueue) isClosed() bool {
 
 func (q *wireQueue) Transmit(frame [][]byte) {
 	if q.isClosed() {
-		q.counters.Drops.Add(backend.DropClosed)
+		q.counters.FromGuest.Drops.Add(backend.DropClosed)
 		return
 	}
 	b := make([]byte, backend.Len(frame))
@@ -174,7 +174,7 @@ func (q *wireQueue) Receive(bufs [][]byte) int {
 		f := q.frames[0]
 		q.frames = q.frames[1:]
 		if len(f) > backend.Len(bufs) {
-			q.counters.Drops.Add(backend.DropTooLong)
+			q.counters.ToGuest.Drops.Add(backend.DropTooLong)
 			continue
 		}
 		backend.Scatter(bufs, 0, f)

@@ -94,7 +94,7 @@ func TestDeletedUnderLoad(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i := range 3 { // a queue learns of it by Transmit or Receive
-			drops := &b.Queue(i).Counters().Drops
+			drops := b.Queue(i).Counters().Drops()
 			for had := drops.Load(backend.DropClosed); drops.Load(backend.DropClosed) == had; {
 				runtime.Gosched()
 			}
@@ -106,7 +106,7 @@ func TestDeletedUnderLoad(t *testing.T) {
 			if n, err := unix.Poll(p, 0); n != 0 || err != nil {
 				t.Errorf("queue %d polls %#x, %v", i, p[0].Revents, err)
 			}
-			d := &b.Queue(i).Counters().Drops
+			d := b.Queue(i).Counters().Drops()
 			closed := d.Load(backend.DropClosed)
 			b.Queue(i).Transmit(withHeader(backend.Header{}, udpFrame(9, nil, false)))
 			if d.Load(backend.DropClosed) != closed+1 || d.Load(backend.DropMalformed) != 0 {

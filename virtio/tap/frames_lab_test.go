@@ -58,12 +58,12 @@ func TestTransmit(t *testing.T) {
 		{"segmentation", segments, udpFrame(port(c), long, true), []string{string(long[:1000]), string(long[:1000]), string(long[:1000])}},
 	} {
 		q := r.Queue(0).Counters()
-		passed, dropped := q.FromGuest.Packets.Load(), q.Drops.Load(backend.DropOffload)
+		passed, dropped := q.FromGuest.Packets.Load(), q.Drops().Load(backend.DropOffload)
 		r.Queue(0).Transmit(withHeader(tc.h, tc.f))
 		if fromGuest, _ := r.Offloads(); tc.h.GSOType != 0 && fromGuest&backend.USO == 0 {
 			// Before Linux 6.2: what is not offered is not taken.
-			if q.Drops.Load(backend.DropOffload) != dropped+1 {
-				t.Errorf("%s: drops %v", tc.name, q.Drops.ByReason())
+			if q.Drops().Load(backend.DropOffload) != dropped+1 {
+				t.Errorf("%s: drops %v", tc.name, q.Drops().ByReason())
 			}
 			continue
 		}
@@ -71,7 +71,7 @@ func TestTransmit(t *testing.T) {
 			buf := make([]byte, 65536)
 			n, err := c.Read(buf)
 			if err != nil || string(buf[:n]) != want {
-				t.Errorf("%s: datagram %d has %d bytes, %v; drops %v", tc.name, i, n, err, q.Drops.ByReason())
+				t.Errorf("%s: datagram %d has %d bytes, %v; drops %v", tc.name, i, n, err, q.Drops().ByReason())
 			}
 		}
 		if q.FromGuest.Packets.Load() != passed+1 {
@@ -143,7 +143,7 @@ func (r *rig) wait(queue int) {
 	r.Helper()
 	p := []unix.PollFd{{Fd: int32(r.Queue(queue).FD()), Events: unix.POLLIN}}
 	if n, err := unix.Poll(p, patience); n != 1 && !errors.Is(err, unix.EINTR) {
-		r.Fatalf("frame %d did not come: %v; drops %v", r.serial, err, r.Queue(queue).Counters().Drops.ByReason())
+		r.Fatalf("frame %d did not come: %v; drops %v", r.serial, err, r.Queue(queue).Counters().Drops().ByReason())
 	}
 }
 
@@ -152,7 +152,7 @@ func TestTooLong(t *testing.T) {
 	r := newRig(t, 1)
 	room := func(n int) [][]byte { return [][]byte{make([]byte, n/2), make([]byte, n-n/2)} }
 	frame := r.sign(udpFrame(9, make([]byte, 500), false))
-	drops := &r.Queue(0).Counters().Drops
+	drops := r.Queue(0).Counters().Drops()
 	for i, short := range []int{1, 100, len(frame), len(frame) + backend.HeaderLen} {
 		r.inject(r.index, frame)
 		r.wait(0)
@@ -200,7 +200,7 @@ func TestStaleOffload(t *testing.T) {
 	if n := r.Queue(0).Receive(r.bufs); n != 0 {
 		t.Errorf("received %d bytes", n)
 	}
-	if d := &r.Queue(0).Counters().Drops; d.Load(backend.DropOffload) != 1 {
+	if d := r.Queue(0).Counters().Drops(); d.Load(backend.DropOffload) != 1 {
 		t.Errorf("drops %v", d.ByReason())
 	}
 	r.send(c, nil)
@@ -267,14 +267,14 @@ func TestGarbage(t *testing.T) {
 		{Flags: 255, GSOType: 255, HdrLen: 65535, GSOSize: 65535, CsumStart: 65535, CsumOffset: 65535, NumBuffers: 65535},
 	} {
 		q.Transmit(withHeader(h, frame))
-		if c := q.Counters(); c.FromGuest.Packets.Load()+c.Drops.Total() != uint64(i+1) {
-			t.Errorf("%+v: passed %d, dropped %v", h, c.FromGuest.Packets.Load(), c.Drops.ByReason())
+		if c := q.Counters(); c.FromGuest.Packets.Load()+c.Drops().Total() != uint64(i+1) {
+			t.Errorf("%+v: passed %d, dropped %v", h, c.FromGuest.Packets.Load(), c.Drops().ByReason())
 		}
 	}
-	if d := q.Counters().Drops.Load(backend.DropOffload); d < 1 {
-		t.Errorf("segmentation of an unknown type: drops %v", q.Counters().Drops.ByReason())
+	if d := q.Counters().Drops().Load(backend.DropOffload); d < 1 {
+		t.Errorf("segmentation of an unknown type: drops %v", q.Counters().Drops().ByReason())
 	}
-	before := q.Counters().Drops.Load(backend.DropMalformed)
+	before := q.Counters().Drops().Load(backend.DropMalformed)
 	q.Transmit(nil)
 	q.Transmit([][]byte{make([]byte, 25)})
 	q.Transmit([][]byte{make([]byte, 1<<20)})
@@ -283,13 +283,13 @@ func TestGarbage(t *testing.T) {
 		many[i] = make([]byte, 1)
 	}
 	q.Transmit(many)
-	if d := q.Counters().Drops.Load(backend.DropMalformed) - before; d != 4 {
+	if d := q.Counters().Drops().Load(backend.DropMalformed) - before; d != 4 {
 		t.Errorf("%d of 4 impossible frames dropped", d)
 	}
 	setDown(t, r.index)
 	q.Transmit(withHeader(backend.Header{}, frame))
-	if d := q.Counters().Drops.Load(backend.DropHost); d != 1 {
-		t.Errorf("interface down: drops %v", q.Counters().Drops.ByReason())
+	if d := q.Counters().Drops().Load(backend.DropHost); d != 1 {
+		t.Errorf("interface down: drops %v", q.Counters().Drops().ByReason())
 	}
 	setUp(t, r.index)
 	r.warmUp()

@@ -145,7 +145,7 @@ func TestState(t *testing.T) {
 		t.Errorf("down: %q", w)
 	}
 	b.Queue(0).Transmit(withHeader(backend.Header{}, udpFrame(9, nil, false)))
-	if d := &b.Queue(0).Counters().Drops; d.Load(backend.DropHost) != 1 || d.Total() != 1 {
+	if d := b.Queue(0).Counters().Drops(); d.Load(backend.DropHost) != 1 || d.Total() != 1 {
 		t.Errorf("down: drops %v", d.ByReason())
 	}
 	setUp(t, l.index)

@@ -212,7 +212,7 @@ func TestStreams(t *testing.T) {
 			}
 			for i := range queues {
 				for _, s := range []*side{a, b} {
-					if drops := &s.tap.queues[i].counters.Drops; drops.Total() != drops.Load(backend.DropOffload) {
+					if drops := s.tap.queues[i].counters.Drops(); drops.Total() != drops.Load(backend.DropOffload) {
 						t.Errorf("%v: drops %v", s.tap, drops.ByReason())
 					}
 				}

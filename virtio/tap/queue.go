@@ -23,17 +23,17 @@ var _ backend.Queue = (*queue)(nil)
 // Transmit implements backend.Queue.
 func (q *queue) Transmit(frame [][]byte) {
 	if !q.gate.Enter() {
-		q.counters.Drops.Add(backend.DropClosed)
+		q.counters.FromGuest.Drops.Add(backend.DropClosed)
 		return
 	}
 	defer q.gate.Leave()
 	if q.gone.Load() {
-		q.counters.Drops.Add(backend.DropClosed)
+		q.counters.FromGuest.Drops.Add(backend.DropClosed)
 		return
 	}
 	n, errno := q.out.writev(q.fd, frame)
 	if errno != 0 {
-		q.counters.Drops.Add(q.why(errno, frame))
+		q.counters.FromGuest.Drops.Add(q.why(errno, frame))
 		return
 	}
 	q.counters.FromGuest.Add(n)
@@ -79,13 +79,13 @@ func (q *queue) Receive(bufs [][]byte) int {
 			q.lose()
 			return 0
 		case errno != 0:
-			q.counters.Drops.Add(backend.DropHost) // the frame is gone: its header cannot be expressed
+			q.counters.ToGuest.Drops.Add(backend.DropHost) // the frame is gone: its header cannot be expressed
 		case n > room:
-			q.counters.Drops.Add(backend.DropTooLong)
+			q.counters.ToGuest.Drops.Add(backend.DropTooLong)
 		case n < backend.HeaderLen:
 			return 0
 		case !q.accept(bufs):
-			q.counters.Drops.Add(backend.DropOffload) // queued before SetOffloads
+			q.counters.ToGuest.Drops.Add(backend.DropOffload) // queued before SetOffloads
 		default:
 			q.counters.ToGuest.Add(n)
 			return n

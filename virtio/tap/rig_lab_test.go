@@ -126,7 +126,7 @@ func (r *rig) next() (queue int, frame []byte, h backend.Header) {
 		queue, frame, h = r.take(patience)
 		switch {
 		case frame == nil:
-			r.Fatalf("frame %d did not come; drops %v, behind the queues %v", r.serial, r.Queue(0).Counters().Drops.ByReason(), r.Drops().ByReason())
+			r.Fatalf("frame %d did not come; drops %v, behind the queues %v", r.serial, r.Queue(0).Counters().Drops().ByReason(), r.Drops().ByReason())
 		case serialOf(frame) == r.serial:
 			return queue, frame, h
 		}

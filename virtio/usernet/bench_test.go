@@ -61,7 +61,7 @@ func BenchmarkTCP(b *testing.B) {
 				c.Close()
 				q := n.Queue(0).Counters()
 				b.ReportMetric(float64(q.FromGuest.Packets.Load()+q.ToGuest.Packets.Load())/float64(b.N), "frames/MiB")
-				if d := q.Drops.ByReason(); len(d) > 0 {
+				if d := q.Drops().ByReason(); len(d) > 0 {
 					b.Logf("drops %v", d)
 				}
 			})

@@ -25,7 +25,7 @@ func TestLoopbackAddressesDoNotPass(t *testing.T) {
 	n := newNetwork(t, Config{})
 	w := newWire(t, n)
 	w.send(tcpFrame(1, netip.MustParseAddr("127.0.0.1"), 22, "S"))
-	if d := w.q.Counters().Drops.Load(backend.DropUnreachable); d != 1 {
-		t.Errorf("drops %v", w.q.Counters().Drops.ByReason())
+	if d := w.q.Counters().Drops().Load(backend.DropUnreachable); d != 1 {
+		t.Errorf("drops %v", w.q.Counters().Drops().ByReason())
 	}
 }

@@ -32,13 +32,13 @@ const wholeLen = 2048
 // Transmit implements backend.Queue: copy the frame, look at the copy, hand it to the stack.
 func (q *queue) Transmit(frame [][]byte) {
 	if !q.gate.Enter() {
-		q.counters.Drops.Add(backend.DropClosed)
+		q.counters.FromGuest.Drops.Add(backend.DropClosed)
 		return
 	}
 	defer q.gate.Leave()
 	n := backend.Len(frame)
 	if n < backend.HeaderLen+backend.EthernetLen || n > backend.MaxFrame {
-		q.counters.Drops.Add(backend.DropMalformed)
+		q.counters.FromGuest.Drops.Add(backend.DropMalformed)
 		return
 	}
 	var raw [backend.HeaderLen]byte
@@ -61,14 +61,14 @@ func (q *queue) Transmit(frame [][]byte) {
 	if rest != nil {
 		if err := payload.Append(rest); err != nil {
 			payload.Release()
-			q.counters.Drops.Add(backend.DropMalformed)
+			q.counters.FromGuest.Drops.Add(backend.DropMalformed)
 			return
 		}
 	}
 	proto, why, ok := inspect(&h, head.AsSlice(), rest.AsSlice())
 	if !ok {
 		payload.Release()
-		q.counters.Drops.Add(why)
+		q.counters.FromGuest.Drops.Add(why)
 		return
 	}
 	if len(q.link.queues) > 1 {
@@ -83,7 +83,7 @@ func (q *queue) Transmit(frame [][]byte) {
 	eth, ok := p.LinkHeader().Consume(header.EthernetMinimumSize)
 	if !ok {
 		p.DecRef()
-		q.counters.Drops.Add(backend.DropMalformed)
+		q.counters.FromGuest.Drops.Add(backend.DropMalformed)
 		return
 	}
 	p.NetworkProtocolNumber = proto
@@ -138,14 +138,14 @@ func (q *queue) Receive(bufs [][]byte) int {
 		}
 		n := backend.HeaderLen + p.Size()
 		if n > room {
-			q.counters.Drops.Add(backend.DropTooLong)
+			q.counters.ToGuest.Drops.Add(backend.DropTooLong)
 			p.DecRef()
 			continue
 		}
 		var h backend.Header
 		fields, ok := finish(&h, p, backend.Offloads(q.link.offloads.Load()))
 		if !ok {
-			q.counters.Drops.Add(backend.DropOffload)
+			q.counters.ToGuest.Drops.Add(backend.DropOffload)
 			p.DecRef()
 			continue
 		}
@@ -187,7 +187,7 @@ func copyPacket(bufs [][]byte, p *stack.PacketBuffer) {
 // send puts a packet into the ring, or lets it wait there for another.
 func (q *queue) send(p *stack.PacketBuffer) tcpip.Error {
 	if !q.gate.Enter() {
-		q.counters.Drops.Add(backend.DropClosed)
+		q.counters.ToGuest.Drops.Add(backend.DropClosed)
 		return &tcpip.ErrClosedForSend{}
 	}
 	defer q.gate.Leave()
@@ -206,7 +206,7 @@ func (q *queue) send(p *stack.PacketBuffer) tcpip.Error {
 func (q *queue) put(p *stack.PacketBuffer) bool {
 	ok := q.ring.put(p)
 	if !ok {
-		q.counters.Drops.Add(backend.DropQueueFull)
+		q.counters.ToGuest.Drops.Add(backend.DropQueueFull)
 	}
 	return ok
 }

@@ -72,8 +72,8 @@ func TestShortcut(t *testing.T) {
 	expect("to another hardware address")
 	send(udp(1001, "last"))
 	expect("last")
-	if q.counters.Drops.Load(backend.DropChecksum) != 1 {
-		t.Errorf("drops: %v", q.counters.Drops.ByReason())
+	if q.counters.Drops().Load(backend.DropChecksum) != 1 {
+		t.Errorf("drops: %v", q.counters.Drops().ByReason())
 	}
 	if q.link.flows.queue(udpFrame(gatewayAddr, to, guestAddr, 1001, nil)) != 1 {
 		t.Error("answers would go to another queue")

@@ -114,7 +114,7 @@ func TestTCPStreams(t *testing.T) {
 				t.Errorf("long frames to the guest: %v", g.gsoSeen.Load())
 			}
 			for i := range n.Queues() {
-				if d := n.Queue(i).Counters().Drops.ByReason(); len(d) > 0 {
+				if d := n.Queue(i).Counters().Drops().ByReason(); len(d) > 0 {
 					t.Errorf("queue %d dropped %v", i, d)
 				}
 			}

@@ -55,7 +55,7 @@ func TestUDPEcho(t *testing.T) {
 				buf := make([]byte, 65536)
 				got, err := c.Read(buf)
 				if err != nil || !bytes.Equal(buf[:got], p) {
-					t.Fatalf("%d bytes came back as %d: %v; drops %v %v", size, got, err, n.Queue(0).Counters().Drops.ByReason(), n.Drops().ByReason())
+					t.Fatalf("%d bytes came back as %d: %v; drops %v %v", size, got, err, n.Queue(0).Counters().Drops().ByReason(), n.Drops().ByReason())
 				}
 			}
 			if n.udp.len() != 1 {
@@ -84,7 +84,7 @@ func TestUDPFlowLimit(t *testing.T) {
 		t.Errorf("%d flows, drops %v", n.udp.len(), n.drops.ByReason())
 	}
 	w.send(udpFrame(guestAddr, 2000, netip.MustParseAddr("224.0.0.251"), 5353, []byte("x")))
-	if d := &w.q.Counters().Drops; d.Load(backend.DropUnreachable) != 1 {
+	if d := w.q.Counters().Drops(); d.Load(backend.DropUnreachable) != 1 {
 		t.Errorf("multicast: drops %v", d.ByReason())
 	}
 }
