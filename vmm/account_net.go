@@ -48,6 +48,7 @@ type VectorRow struct {
 	Vector      int    `json:"vector"`
 	Queue       string `json:"queue"` // that uses it, or "config"
 	Fired       uint64 `json:"fired"`
+	Suppressed  uint64 `json:"suppressed"` // not fired since the driver did not want to hear of a batch
 	Masked      uint64 `json:"masked"`    // firings that found it masked
 	Coalesced   uint64 `json:"coalesced"` // of these, merged into one that was pending
 	Refired     uint64 `json:"refired"`   // of these, delivered when it was unmasked
@@ -78,7 +79,7 @@ func (n *netCard) account(vcpus int, routeChanges uint64) *NetAccount {
 			a.Events = append(a.Events, EventRow{w, 1})
 		}
 	}
-	users := map[int]string{0: "config"}
+	users, suppressed := map[int]string{0: "config"}, map[int]uint64{}
 	for i := range n.transport.NumQueues() {
 		row := n.queue(i)
 		if row.Queue == "" {
@@ -86,11 +87,14 @@ func (n *netCard) account(vcpus int, routeChanges uint64) *NetAccount {
 		}
 		if row.Vector != nil {
 			users[*row.Vector] = row.Queue
+			suppressed[*row.Vector] += row.Suppressed
 		}
 		a.Queues = append(a.Queues, row)
 	}
 	for _, v := range n.transport.MSIX().Stats() {
-		a.Vectors = append(a.Vectors, vectorRow(v, users[v.Vector], vcpus))
+		row := vectorRow(v, users[v.Vector], vcpus)
+		row.Suppressed = suppressed[v.Vector]
+		a.Vectors = append(a.Vectors, row)
 	}
 	return a
 }

@@ -33,10 +33,10 @@ func netTables(w io.Writer, n *vmm.NetAccount) {
 	t.Flush()
 	heading(w, "Its vectors (MSI-X; the routing table was changed %d times)", n.RouteChanges)
 	t = columns(w)
-	fmt.Fprintln(t, "vector\tfired\tmasked\tcoalesced\tre-fired\tunmasked\trouted\t  of, to")
+	fmt.Fprintln(t, "vector\tfired\tsuppressed\tmasked\tcoalesced\tre-fired\tunmasked\trouted\t  of, to")
 	for _, v := range n.Vectors {
 		if v.Routings > 0 || v.Fired > 0 {
-			fmt.Fprintf(t, "%d\t%d\t%d\t%d\t%d\t%d\t%d\t  %s, %s\n", v.Vector, v.Fired, v.Masked, v.Coalesced, v.Refired, v.Unmaskings, v.Routings, v.Queue, destination(v))
+			fmt.Fprintf(t, "%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t  %s, %s\n", v.Vector, v.Fired, v.Suppressed, v.Masked, v.Coalesced, v.Refired, v.Unmaskings, v.Routings, v.Queue, destination(v))
 		}
 	}
 	t.Flush()
