@@ -49,9 +49,9 @@ type VectorRow struct {
 	Queue       string `json:"queue"` // that uses it, or "config"
 	Fired       uint64 `json:"fired"`
 	Suppressed  uint64 `json:"suppressed"` // not fired since the driver did not want to hear of a batch
-	Masked      uint64 `json:"masked"`    // firings that found it masked
-	Coalesced   uint64 `json:"coalesced"` // of these, merged into one that was pending
-	Refired     uint64 `json:"refired"`   // of these, delivered when it was unmasked
+	Masked      uint64 `json:"masked"`     // firings that found it masked
+	Coalesced   uint64 `json:"coalesced"`  // of these, merged into one that was pending
+	Refired     uint64 `json:"refired"`    // of these, delivered when it was unmasked
 	Unmaskings  uint64 `json:"unmaskings"`
 	Routings    uint64 `json:"routings"`
 	Undelivered uint64 `json:"undeliverable_routes"`
