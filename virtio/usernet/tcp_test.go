@@ -144,6 +144,29 @@ func TestRefusedPortIsAReset(t *testing.T) {
 	if d := time.Since(start); d > 5*time.Second {
 		t.Errorf("the refusal took %v", d)
 	}
+	if d := n.Drops(); d.Total() != 1 || d.Load(backend.DropUnreachable) != 1 {
+		t.Errorf("drops %v, want one that is unreachable", d.ByReason())
+	}
+}
+
+func TestDialDrop(t *testing.T) {
+	n := newNetwork(t, Config{})
+	for _, c := range []struct {
+		err  error
+		want backend.Drop
+	}{
+		{unix.ECONNREFUSED, backend.DropUnreachable}, {unix.EHOSTUNREACH, backend.DropUnreachable}, {unix.ETIMEDOUT, backend.DropUnreachable},
+		{os.ErrDeadlineExceeded, backend.DropUnreachable}, {unix.EPERM, backend.DropRefused}, {unix.EMFILE, backend.DropLimit},
+		{unix.EADDRNOTAVAIL, backend.DropHost},
+	} {
+		if got := n.dialDrop(&net.OpError{Op: "dial", Err: c.err}); got != c.want {
+			t.Errorf("%v: %v, want %v", c.err, got, c.want)
+		}
+	}
+	n.Close()
+	if got := n.dialDrop(unix.ECONNREFUSED); got != backend.DropClosed {
+		t.Errorf("after Close: %v", got)
+	}
 }
 
 // Each side may end its direction and still hear the other.
