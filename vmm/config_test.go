@@ -92,7 +92,7 @@ func TestParseNet(t *testing.T) {
 	}
 	for _, in := range []string{
 		"", "users", "tap", "tap=", "none,queues=2", "user=x", "user,", "user,queues=0", "user,queues=65", "user,queues=x", "user,io=fast",
-		"user,mac=1", "user,mac=01:00:00:00:00:00", "tap=t,hostfwd=tcp::1-:1", "user,hostfwd=x", "user,vhost=on",
+		"user,mac=1", "user,mac=01:00:00:00:00:00", "user,mac=00:00:00:00:00:00", "tap=t,hostfwd=tcp::1-:1", "user,hostfwd=x", "user,vhost=on",
 		"user,off=", "user,off", "user,off=packed", "user,off=mq+", "user,off=version_1",
 	} {
 		var bad *ConfigError
