@@ -92,11 +92,11 @@ func TestParseNet(t *testing.T) {
 	}
 	for _, in := range []string{
 		"", "users", "tap", "tap=", "none,queues=2", "user=x", "user,", "user,queues=0", "user,queues=65", "user,queues=x", "user,io=fast",
-		"user,mac=1", "user,mac=01:00:00:00:00:00", "tap=t,hostfwd=tcp::1-:1", "user,hostfwd=x", "user,vhost=on",
-		"user,off=", "user,off", "user,off=packed", "user,off=mq+", "user,off=version_1",
+		"user,mac=1", "user,mac=01:00:00:00:00:00", "user,mac=00:00:00:00:00:00", "tap=t,hostfwd=tcp::1-:1", "user,hostfwd=x", "user,vhost=on",
+		"tap=a\nb,x", "tap=\x1b[2J,queues=0", "user,\x1b", "user,hostfwd=\x1b", "user,off=\x1b\n", "user,off=", "user,off", "user,off=packed", "user,off=mq+", "user,off=version_1",
 	} {
 		var bad *ConfigError
-		if _, err := ParseNet(in); !errors.As(err, &bad) || strings.Contains(err.Error(), "\n") {
+		if _, err := ParseNet(in); !errors.As(err, &bad) || strings.ContainsAny(err.Error(), "\n\x1b") {
 			t.Errorf("%q: %v, want a ConfigError", in, err)
 		}
 	}

@@ -1,6 +1,7 @@
 package vmm
 
 import (
+	"bytes"
 	"fmt"
 	"net"
 	"strconv"
@@ -65,7 +66,7 @@ func ParseNet(s string) (NetConfig, error) {
 				return bad("io: there is poll, block and spin")
 			}
 		case "mac":
-			if c.MAC, err = net.ParseMAC(value); err != nil || len(c.MAC) != 6 || c.MAC[0]&1 != 0 {
+			if c.MAC, err = net.ParseMAC(value); err != nil || !oneCard(c.MAC) {
 				return bad("mac: an address of one card, as in %s", defaultMAC)
 			}
 		case "hostfwd":
@@ -88,6 +89,11 @@ func ParseNet(s string) (NetConfig, error) {
 		}
 	}
 	return c, nil
+}
+
+// oneCard reports whether an Ethernet address may be a card's own: no group's, and not zero, which drivers take for none.
+func oneCard(a net.HardwareAddr) bool {
+	return len(a) == 6 && a[0]&1 == 0 && !bytes.Equal(a, make([]byte, 6))
 }
 
 // pairs is the number of queue pairs that a machine with n vCPUs gets.

@@ -44,7 +44,7 @@ const (
 	DropProtocol                // a protocol that the backend does not carry
 	DropTooLong                 // the frame is longer than the buffers for it
 	DropQueueFull               // too much waits already
-	DropUnreachable             // an address that the backend does not serve
+	DropUnreachable             // an address that the backend does not serve, or at which nobody answers the host
 	DropLimit                   // too many connections or flows
 	DropRefused                 // the host permits no such packet
 	DropHost                    // the host's kernel did not take it

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,9 +16,17 @@ type Error struct {
 	Err    error  // the kernel's answer, or what it would have been
 }
 
-func (e *Error) Error() string { return "tap " + e.Name + ": " + e.Reason }
+func (e *Error) Error() string { return "tap " + shown(e.Name) + ": " + e.Reason }
 
 func (e *Error) Unwrap() error { return e.Err }
+
+// shown is a name as a message has it: quoted if it is empty or has what a terminal would obey. The kernel forbids only white space, / and :.
+func shown(name string) string {
+	if q := strconv.Quote(name); name == "" || q != `"`+name+`"` {
+		return q
+	}
+	return name
+}
 
 // failed is an error for which there is nothing to advise.
 func failed(name, op string, err error) error {
@@ -26,7 +35,7 @@ func failed(name, op string, err error) error {
 
 // command makes an interface that this user may use with any number of queues.
 func command(name string) string {
-	s := "ip tuntap add dev " + name + " mode tap multi_queue"
+	s := "ip tuntap add dev " + shown(name) + " mode tap multi_queue"
 	if os.Geteuid() != 0 {
 		s += " user $USER"
 	}
@@ -56,7 +65,7 @@ func unfit(name string, l *link, queues int) error {
 		return &Error{name, "a tun interface, which carries no Ethernet frames; make a tap with: " + command("NAME"), unix.EINVAL}
 	case l.tun && !l.multi && queues > 1:
 		return &Error{name, fmt.Sprintf("it has one queue and %d are asked for; use queues=1, or make it again with: ip tuntap del dev %s mode tap; %s",
-			queues, name, command(name)), unix.EINVAL}
+			queues, shown(name), command(name)), unix.EINVAL}
 	case l.queues > 0:
 		return busy(name)
 	}
@@ -97,7 +106,7 @@ func explainAttach(name string, err error, l *link) error {
 			owner = fmt.Sprintf("group %d", l.ownerTeam)
 		}
 		return &Error{name, fmt.Sprintf("not permitted: it belongs to %s; run with CAP_NET_ADMIN, or make it again with: ip tuntap del dev %s mode tap; "+
-			"ip tuntap add dev %s mode tap multi_queue user $USER", owner, name, name), err}
+			"ip tuntap add dev %s mode tap multi_queue user $USER", owner, shown(name), shown(name)), err}
 	}
 	return failed(name, "TUNSETIFF", err)
 }

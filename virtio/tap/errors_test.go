@@ -62,6 +62,25 @@ func TestExplanations(t *testing.T) {
 	}
 }
 
+// A name cannot steer the terminal or make a second line of a message.
+func TestUnprintableName(t *testing.T) {
+	for _, name := range []string{"a\nb", "\x1b[2J", "a\rb", "\x7f", "\xff", "\u202e"} {
+		for _, err := range []error{
+			explainLink(name, unix.ENODEV), explainLink(name, unix.EACCES), explainOpen(name, unix.EACCES, 1), busy(name),
+			explainAttach(name, unix.EPERM, &link{owner: 1}), unfit(name, &link{kind: "tun", tun: true, mode: unix.IFF_TAP}, 2),
+			(&Config{Name: name, Queues: -1}).check(), (&Config{Name: strings.Repeat(name, 16)}).check(),
+			(&Tap{name: name}).lost(),
+		} {
+			if s := err.Error(); strings.Contains(s, name) || !strings.HasPrefix(s, `tap "`) {
+				t.Errorf("%q", s)
+			}
+		}
+		if s := (&Tap{name: name}).String(); strings.Contains(s, name) {
+			t.Errorf("%q", s)
+		}
+	}
+}
+
 func TestNeeds(t *testing.T) {
 	for _, c := range []struct {
 		flags, gso byte

@@ -24,7 +24,7 @@ func (c *Config) check() error {
 	}
 	switch {
 	case c.Name == "" || len(c.Name) >= unix.IFNAMSIZ:
-		return &Error{fmt.Sprintf("%q", c.Name), fmt.Sprintf("a name of %d characters; want 1 to %d", len(c.Name), unix.IFNAMSIZ-1), unix.EINVAL}
+		return &Error{c.Name, fmt.Sprintf("a name of %d characters; want 1 to %d", len(c.Name), unix.IFNAMSIZ-1), unix.EINVAL}
 	case c.Queues < 1 || c.Queues > maxQueues:
 		return &Error{c.Name, fmt.Sprintf("%d queue pairs; want 1 to %d", c.Queues, maxQueues), unix.EINVAL}
 	}

@@ -115,7 +115,7 @@ func (t *Tap) vanished() bool {
 }
 
 // String implements backend.Backend.
-func (t *Tap) String() string { return "tap=" + t.name }
+func (t *Tap) String() string { return "tap=" + shown(t.name) }
 
 // Queues implements backend.Backend.
 func (t *Tap) Queues() int { return len(t.queues) }
@@ -154,7 +154,7 @@ func (t *Tap) Warning() string {
 	case err != nil:
 		return failed(t.name, "look for the interface", err).Error()
 	case l.flags&unix.IFF_UP == 0:
-		return fmt.Sprintf("tap %s: the interface is down and loses every frame until: ip link set %s up", t.name, t.name)
+		return fmt.Sprintf("tap %s: the interface is down and loses every frame until: ip link set %s up", shown(t.name), shown(t.name))
 	}
 	return ""
 }

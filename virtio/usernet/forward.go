@@ -198,7 +198,7 @@ const (
 
 // serveUDPForward gives each client a port of the gateway, so that the guest tells them apart and its answers find them.
 func (n *Network) serveUDPForward(l *listener) {
-	clients := map[netip.AddrPort]flowKey{}
+	clients := map[netip.AddrPort]*flow{}
 	buf := make([]byte, relayBufferLen)
 	for {
 		size, from, err := l.udp.ReadFromUDPAddrPort(buf)
@@ -211,24 +211,21 @@ func (n *Network) serveUDPForward(l *listener) {
 			}
 			continue
 		}
-		k, known := clients[from]
-		var f *flow
-		if known {
-			f = n.udp.find(k)
-		}
-		if f == nil {
+		f := clients[from]
+		// The flow's port may be another client's by now, also one of another forward, so the table would not tell.
+		if f == nil || f.ended.Load() {
 			var why backend.Drop
 			if f, why = n.openClient(l, from); f == nil {
 				n.drops.Add(why)
 				continue
 			}
 			// Clients whose flows have expired are forgotten before the map outgrows the flows.
-			for c, k := range clients {
-				if len(clients) > n.udp.limit && n.udp.find(k) == nil {
+			for c, f := range clients {
+				if len(clients) > n.udp.limit && f.ended.Load() {
 					delete(clients, c)
 				}
 			}
-			clients[from] = f.key
+			clients[from] = f
 		}
 		f.touch()
 		f.injectUDP(buf[:size])

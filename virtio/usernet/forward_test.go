@@ -91,6 +91,52 @@ func TestForwards(t *testing.T) {
 	}
 }
 
+// A client whose flow has expired does not go in as the client of another forward that has taken its port of the gateway.
+func TestExpiredClientOfUDPForward(t *testing.T) {
+	f := Forward{"udp", netip.MustParseAddrPort("127.0.0.1:0"), netip.AddrPortFrom(guestAddr, 81)}
+	n := newNetwork(t, Config{Forwards: []Forward{f, f}})
+	g := newGuest(t, n, offloads, false)
+	defer g.close()
+	local := at(guestAddr, 81)
+	u, err := gonet.DialUDP(g.stack, &local, nil, protocolIPv4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.Close()
+	go func() {
+		buf := make([]byte, 100)
+		for {
+			size, from, err := u.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			u.WriteTo(buf[:size], from)
+		}
+	}()
+	var clients [2]net.Conn
+	for i, a := range n.Forwarded() {
+		if clients[i], err = net.Dial("udp", a.String()); err != nil {
+			t.Fatal(err)
+		}
+		defer clients[i].Close()
+	}
+	for _, q := range []struct {
+		client int
+		text   string
+	}{{0, "before"}, {1, "meanwhile"}, {0, "after"}, {1, "again"}} {
+		c := clients[q.client]
+		c.SetDeadline(time.Now().Add(5 * time.Second))
+		io.WriteString(c, q.text)
+		buf := make([]byte, 100)
+		if size, err := c.Read(buf); string(buf[:size]) != q.text {
+			t.Errorf("client %d got %q, %v, want %q", q.client, buf[:size], err, q.text)
+		}
+		if q.text == "before" {
+			n.udp.expire(time.Now().Add(n.udp.idle + time.Minute))
+		}
+	}
+}
+
 func TestPortInUse(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -6,10 +6,13 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 	"gvisor.dev/gvisor/pkg/waiter"
 )
 
@@ -28,6 +31,9 @@ type relay struct {
 	host  *net.TCPConn
 	guest *guestConn
 	once  sync.Once
+	// hostEnded is set before the guest is told that the host sends no more.
+	hostEnded atomic.Bool
+	watch     waiter.Entry // calls NotifyEvent
 }
 
 // relayBuffers are borrowed while data passes, not while a connection is idle.
@@ -45,6 +51,10 @@ func (n *Network) relay(host *net.TCPConn, guest *guestConn) {
 	defer n.tcp.remove(r)
 	guest.tune()
 	_ = host.SetNoDelay(true)
+	r.watch.Init(r, waiter.EventErr|waiter.EventHUp)
+	guest.wq.EventRegister(&r.watch)
+	defer guest.wq.EventUnregister(&r.watch)
+	r.NotifyEvent(0) // of what came before
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -68,6 +78,30 @@ func (g *guestConn) tune() {
 		o.SetSendBufferSize(smallTCPBuffer, true)
 		o.SetReceiveBufferSize(smallTCPBuffer, true)
 	}
+}
+
+// resetGrace is how long the host may take what the guest sent before it reset the connection.
+const resetGrace = time.Second
+
+// NotifyEvent implements waiter.EventListener. Where the guest has reset the connection, it ends the waiting for the host, as both
+// goroutines may be doing, and a host that neither reads nor sends would never end. They abort when their deadline has passed: the stack
+// calls with locks held that abort needs.
+func (r *relay) NotifyEvent(waiter.EventMask) {
+	if r.guestReset() {
+		_ = r.host.SetDeadline(time.Now().Add(resetGrace))
+	}
+}
+
+// guestReset reports whether the guest's connection ended otherwise than by the end of both directions. After the end of the guest's
+// alone, a reset closes the endpoint without an error.
+func (r *relay) guestReset() bool {
+	switch tcp.EndpointState(r.guest.ep.State()) {
+	case tcp.StateError:
+		return true
+	case tcp.StateClose:
+		return !r.hostEnded.Load()
+	}
+	return false
 }
 
 // abort resets both ends; the goroutines notice.
@@ -149,6 +183,7 @@ func (r *relay) toGuest() {
 		switch {
 		case err == nil:
 		case errors.Is(err, io.EOF):
+			r.hostEnded.Store(true)
 			r.guest.ep.Shutdown(tcpip.ShutdownWrite)
 			return
 		default:

@@ -1,6 +1,7 @@
 package usernet
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"sync"
@@ -141,6 +142,7 @@ func (n *Network) acceptTCP(r *tcp.ForwarderRequest) {
 	c, err := dialer.DialContext(n.tasks.ctx, "tcp4", dst.String())
 	if err != nil {
 		// Refused, unreachable or silent: the guest sees a refusal.
+		n.drops.Add(n.dialDrop(err))
 		r.Complete(true)
 		return
 	}
@@ -154,6 +156,18 @@ func (n *Network) acceptTCP(r *tcp.ForwarderRequest) {
 	}
 	g.ep = ep
 	n.relay(host, g)
+}
+
+// dialDrop is the reason for which a guest's connection is refused when the host's dial fails with err.
+func (n *Network) dialDrop(err error) backend.Drop {
+	var timeout net.Error
+	switch {
+	case n.tasks.ctx.Err() != nil:
+		return backend.DropClosed
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return backend.DropUnreachable
+	}
+	return hostDrop(err)
 }
 
 // dialGuest connects to a port of the guest from the gateway.

@@ -2,6 +2,7 @@ package usernet
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -17,7 +18,11 @@ import (
 
 	"doorbell/virtio/backend"
 
+	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+	"gvisor.dev/gvisor/pkg/waiter"
 )
 
 // serve runs f for each connection to a port on the host's loopback.
@@ -139,6 +144,29 @@ func TestRefusedPortIsAReset(t *testing.T) {
 	if d := time.Since(start); d > 5*time.Second {
 		t.Errorf("the refusal took %v", d)
 	}
+	if d := n.Drops(); d.Total() != 1 || d.Load(backend.DropUnreachable) != 1 {
+		t.Errorf("drops %v, want one that is unreachable", d.ByReason())
+	}
+}
+
+func TestDialDrop(t *testing.T) {
+	n := newNetwork(t, Config{})
+	for _, c := range []struct {
+		err  error
+		want backend.Drop
+	}{
+		{unix.ECONNREFUSED, backend.DropUnreachable}, {unix.EHOSTUNREACH, backend.DropUnreachable}, {unix.ETIMEDOUT, backend.DropUnreachable},
+		{os.ErrDeadlineExceeded, backend.DropUnreachable}, {unix.EPERM, backend.DropRefused}, {unix.EMFILE, backend.DropLimit},
+		{unix.EADDRNOTAVAIL, backend.DropHost},
+	} {
+		if got := n.dialDrop(&net.OpError{Op: "dial", Err: c.err}); got != c.want {
+			t.Errorf("%v: %v, want %v", c.err, got, c.want)
+		}
+	}
+	n.Close()
+	if got := n.dialDrop(unix.ECONNREFUSED); got != backend.DropClosed {
+		t.Errorf("after Close: %v", got)
+	}
 }
 
 // Each side may end its direction and still hear the other.
@@ -187,6 +215,106 @@ func TestHostReset(t *testing.T) {
 	io.WriteString(c, "x")
 	if _, err := io.ReadAll(c); err == nil || !strings.Contains(err.Error(), "reset") {
 		t.Errorf("reading from a connection that was reset: %v", err)
+	}
+}
+
+// dialEndpoint is dial with the endpoint, which can be reset.
+func dialEndpoint(t testing.TB, g *guest, port int) (*gonet.TCPConn, tcpip.Endpoint) {
+	t.Helper()
+	wq := new(waiter.Queue)
+	ep, terr := g.stack.NewEndpoint(tcp.ProtocolNumber, protocolIPv4, wq)
+	if terr != nil {
+		t.Fatal(terr)
+	}
+	entry, done := waiter.NewChannelEntry(waiter.WritableEvents | waiter.EventErr | waiter.EventHUp)
+	wq.EventRegister(&entry)
+	defer wq.EventUnregister(&entry)
+	ep.Connect(at(gatewayAddr, port))
+	<-done
+	if terr := ep.LastError(); terr != nil {
+		t.Fatal(terr)
+	}
+	return gonet.NewTCPConn(wq, ep), ep
+}
+
+// A guest's reset ends the connection also where the host's side neither reads nor sends nor closes.
+func TestGuestReset(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		before func(c *gonet.TCPConn)
+	}{
+		{"idle", func(*gonet.TCPConn) {}},
+		{"blocked", func(c *gonet.TCPConn) {
+			c.SetWriteDeadline(time.Now().Add(time.Second))
+			if _, err := c.Write(make([]byte, 64*mib)); err == nil {
+				t.Error("64 MiB vanished into a connection that nobody reads")
+			}
+		}},
+		{"half closed", func(c *gonet.TCPConn) { c.CloseWrite() }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			n := newNetwork(t, Config{Limits: Limits{LargeTCP: -1}})
+			g := newGuest(t, n, offloads, false)
+			defer g.close()
+			goroutines := runtime.NumGoroutine()
+			hold := make(chan struct{})
+			accepted := make(chan struct{})
+			addr := serve(t, func(*net.TCPConn) { close(accepted); <-hold })
+			defer close(hold)
+			conn, ep := dialEndpoint(t, g, port(addr))
+			<-accepted
+			c.before(conn)
+			time.Sleep(50 * time.Millisecond) // the relay has come to its wait
+			ep.Abort()
+			settles(t, "connections", 0, n.tcp.len)
+			settles(t, "goroutines", goroutines+2, runtime.NumGoroutine) // those of serve
+		})
+	}
+}
+
+// What the guest sent before its reset arrives, as it would from another host.
+func TestDataBeforeGuestReset(t *testing.T) {
+	n := newNetwork(t, Config{})
+	g := newGuest(t, n, offloads, false)
+	defer g.close()
+	got := make(chan string, 1)
+	addr := serve(t, func(c *net.TCPConn) {
+		io.WriteString(c, "?")
+		b, err := io.ReadAll(c)
+		got <- fmt.Sprintf("%s, %v", b, errors.Is(err, unix.ECONNRESET))
+	})
+	for range 20 {
+		c, ep := dialEndpoint(t, g, port(addr))
+		io.ReadFull(c, make([]byte, 1)) // a reset within the handshake leaves no connection
+		io.WriteString(c, "last words")
+		ep.Abort()
+		if s := <-got; s != "last words, true" {
+			t.Errorf("the host got %s", s)
+		}
+	}
+}
+
+// Both directions have ended, but the host is slow to read: longer than a reset would give it.
+func TestSlowReaderAfterBothEnds(t *testing.T) {
+	const size = 3 * mib
+	n := newNetwork(t, Config{})
+	g := newGuest(t, n, offloads, false)
+	defer g.close()
+	got := make(chan int64, 1)
+	addr := serve(t, func(c *net.TCPConn) {
+		c.SetReadBuffer(64 << 10)
+		c.CloseWrite()
+		time.Sleep(resetGrace + 500*time.Millisecond)
+		k, _ := io.Copy(io.Discard, struct{ io.Reader }{c})
+		got <- k
+	})
+	c := dial(t, g, gatewayAddr, port(addr))
+	if _, err := io.Copy(c, random(size)); err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	if k := <-got; k != size {
+		t.Errorf("%d bytes of %d arrived", k, size)
 	}
 }
 
