@@ -296,13 +296,15 @@ func TestDataBeforeGuestReset(t *testing.T) {
 
 // Both directions have ended, but the host is slow to read: longer than a reset would give it.
 func TestSlowReaderAfterBothEnds(t *testing.T) {
-	const size = 3 * mib
+	const size = 4 * mib
 	n := newNetwork(t, Config{})
 	g := newGuest(t, n, offloads, false)
 	defer g.close()
-	got := make(chan int64, 1)
+	got, closed := make(chan int64, 1), make(chan struct{})
 	addr := serve(t, func(c *net.TCPConn) {
 		c.SetReadBuffer(64 << 10)
+		<-closed
+		time.Sleep(100 * time.Millisecond) // the guest's end comes first, so that the stack's endpoint closes without TIME-WAIT
 		c.CloseWrite()
 		time.Sleep(resetGrace + 500*time.Millisecond)
 		k, _ := io.Copy(io.Discard, struct{ io.Reader }{c})
@@ -313,6 +315,7 @@ func TestSlowReaderAfterBothEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.Close()
+	close(closed)
 	if k := <-got; k != size {
 		t.Errorf("%d bytes of %d arrived", k, size)
 	}
