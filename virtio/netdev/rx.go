@@ -167,13 +167,23 @@ func (r *receiver) next(p *policy) (given bool, state outcome) {
 		}
 		return r.giveHeld()
 	}
-	n := r.source.Receive(r.buffers.view())
-	r.buffers.unview()
-	if n == 0 {
-		return false, idle
-	}
+	view := r.buffers.view()
+	n := r.source.Receive(view)
 	// What the driver has set before the frame came applies to it, though the round has begun before.
 	p = r.device.policy.Load()
+	steered := n > 0 && p.steer != nil
+	if steered {
+		r.makeBounce()
+		backend.Gather(r.bounce[:n], view, 0)
+	}
+	r.buffers.unview()
+	switch {
+	case n == 0:
+		return false, idle
+	case steered:
+		r.hand(p, n)
+		return false, more
+	}
 	list := r.buffers.segments()
 	backend.Gather(r.header[:], list, 0)
 	head := r.look(p, list, r.buffers.header)
@@ -217,18 +227,29 @@ func (r *receiver) give(p *policy, list [][]byte, head []byte, n int, clean bool
 	r.stall = 0
 }
 
-// receive takes a frame into the device's own buffer.
-func (r *receiver) receive() bool {
+// makeBounce makes the device's own buffer, which most receivers never need.
+func (r *receiver) makeBounce() {
 	if r.bounce == nil {
 		r.bounce = make([]byte, backend.MaxFrame)
 	}
+}
+
+// receive takes a frame into the device's own buffer.
+func (r *receiver) receive() bool {
+	r.makeBounce()
 	r.view[0] = r.bounce
 	r.held = r.source.Receive(r.view[:])
 	return r.held > 0
 }
 
-// giveHeld gives the driver the frame in the device's own buffer.
+// giveHeld gives the driver the frame in the device's own buffer, or another receiver, where the device has begun to steer.
 func (r *receiver) giveHeld() (given bool, state outcome) {
+	if p := r.device.policy.Load(); p.steer != nil {
+		n := r.held
+		r.held, r.stall = 0, 0
+		r.hand(p, n)
+		return false, more
+	}
 	r.parts[0], r.parts[1] = r.bounce[:r.held], nil
 	given, state = r.copyIn(r.held)
 	if state == more {

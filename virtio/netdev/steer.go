@@ -27,9 +27,14 @@ func (r *receiver) sort() bool {
 	if !r.receive() {
 		return false
 	}
-	p := r.device.policy.Load()
 	n := r.held
 	r.held = 0
+	r.hand(r.device.policy.Load(), n)
+	return true
+}
+
+// hand hands the frame in the device's own buffer, n bytes long, to the receiver that it is for.
+func (r *receiver) hand(p *policy, n int) {
 	to := r.pair
 	if p.steer != nil {
 		to = int(p.steer.Queue(r.bounce[backend.HeaderLen:min(n, backend.HeaderLen+headLen)]))
@@ -40,7 +45,6 @@ func (r *receiver) sort() bool {
 	case to != r.pair:
 		r.device.wakeReceiver(to)
 	}
-	return true
 }
 
 // giveRelayed gives the driver one frame of those that were handed to this receiver, from each giver in turn.
