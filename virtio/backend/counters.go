@@ -24,7 +24,7 @@ type Counters struct {
 	ToGuest   Flow
 }
 
-// Drops are the packets lost in both directions so far, together.
+// Drops are the packets lost in both directions together, as of now: the result does not change.
 func (c *Counters) Drops() *Drops {
 	d := new(Drops)
 	for why := range NumDrops {

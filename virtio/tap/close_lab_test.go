@@ -94,8 +94,8 @@ func TestDeletedUnderLoad(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i := range 3 { // a queue learns of it by Transmit or Receive
-			drops := b.Queue(i).Counters().Drops()
-			for had := drops.Load(backend.DropClosed); drops.Load(backend.DropClosed) == had; {
+			lost := func() uint64 { return b.Queue(i).Counters().Drops().Load(backend.DropClosed) }
+			for had := lost(); lost() == had; {
 				runtime.Gosched()
 			}
 		}
@@ -106,10 +106,9 @@ func TestDeletedUnderLoad(t *testing.T) {
 			if n, err := unix.Poll(p, 0); n != 0 || err != nil {
 				t.Errorf("queue %d polls %#x, %v", i, p[0].Revents, err)
 			}
-			d := b.Queue(i).Counters().Drops()
-			closed := d.Load(backend.DropClosed)
+			closed := b.Queue(i).Counters().Drops().Load(backend.DropClosed)
 			b.Queue(i).Transmit(withHeader(backend.Header{}, udpFrame(9, nil, false)))
-			if d.Load(backend.DropClosed) != closed+1 || d.Load(backend.DropMalformed) != 0 {
+			if d := b.Queue(i).Counters().Drops(); d.Load(backend.DropClosed) != closed+1 || d.Load(backend.DropMalformed) != 0 {
 				t.Errorf("queue %d: drops %v", i, d.ByReason())
 			}
 		}

@@ -152,7 +152,7 @@ func TestTooLong(t *testing.T) {
 	r := newRig(t, 1)
 	room := func(n int) [][]byte { return [][]byte{make([]byte, n/2), make([]byte, n-n/2)} }
 	frame := r.sign(udpFrame(9, make([]byte, 500), false))
-	drops := r.Queue(0).Counters().Drops()
+	drops := &r.Queue(0).Counters().ToGuest.Drops
 	for i, short := range []int{1, 100, len(frame), len(frame) + backend.HeaderLen} {
 		r.inject(r.index, frame)
 		r.wait(0)
