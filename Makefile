@@ -16,7 +16,7 @@ LAB_ALONE := ^TestFeatures$$
 # The network card's tests boot a second kernel, of this suite of Debian.
 LAB_KERNEL := debian:trixie
 # A host that dies under its tests is the emulation's fault, not theirs: they start again.
-LAB       := $(HERE)/$(BIN)/doorbell lab --retry 2 --kernel $(LAB_KERNEL) --
+LAB       := $(HERE)/$(BIN)/doorbell lab --retry 3 --kernel $(LAB_KERNEL) --
 
 .PHONY: all
 all: $(BIN)/doorbell $(BIN)/agent
