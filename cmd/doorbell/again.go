@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strconv"
 
-	"doorbell/images"
 	"doorbell/internal/report"
 
 	"github.com/spf13/cobra"
@@ -36,8 +35,7 @@ func (g *guestFlags) again(name string, args, reports []string) []string {
 
 // needsDefault says whether the default guest supplies something.
 func (g *guestFlags) needsDefault() bool {
-	_, ofSuite, _ := images.ParseSuite(g.kernel)
-	return !ofSuite && (g.kernel == "" || g.initrd == "")
+	return g.suite == "" && (g.kernel == "" || g.initrd == "")
 }
 
 // runInLab has the same command run in the lab, which writes the reports; files come back. What is no regular file here (a pipe,
@@ -63,8 +61,8 @@ func (g *guestFlags) runInLab(cmd *cobra.Command, targets []*report.Target, r gu
 		}
 	}
 	request := labRequest{command: g.again(cmd.Name(), r.args, specs), guest: g.needsDefault(), verbose: g.verbose}
-	if suite, ofSuite, _ := images.ParseSuite(g.kernel); ofSuite {
-		request.suites = []string{suite}
+	if g.suite != "" {
+		request.suites = []string{g.suite}
 	}
 	err = inLab(cmd.Context(), request)
 	for t, path := range from {

@@ -88,7 +88,7 @@ func runGuest(cmd *cobra.Command, g *guestFlags, targets []*report.Target, r gue
 		defer t.Discard()
 	}
 	if !runsHere(g.host) {
-		if card, err := vmm.ParseNet(g.net); err == nil && (card.Tap != "" || len(card.Forwards) > 0) {
+		if card := g.machine.Net; card.Tap != "" || len(card.Forwards) > 0 {
 			say("--net %s: its interface and ports are the emulated host's, not this machine's", g.net)
 		}
 		return g.runInLab(cmd, targets, r)

@@ -27,6 +27,10 @@ type guestFlags struct {
 	host                    string
 	reports                 []string
 	verbose                 bool
+
+	// What check makes of them: the machine without what it boots, and the suite of -k debian:SUITE or an empty string.
+	machine vmm.Config
+	suite   string
 }
 
 // noInitrd as the argument of -i boots without one.
@@ -63,15 +67,16 @@ func (g *guestFlags) check() error {
 	if err != nil {
 		return err
 	}
-	c := vmm.Config{Kernel: or(g.kernel, "default"), Cmdline: g.cmdline, Memory: size, VCPUs: g.vcpus, IRQChip: g.irqchip, Net: card}
+	g.machine = vmm.Config{Cmdline: g.cmdline, Memory: size, VCPUs: g.vcpus, IRQChip: g.irqchip, Net: card}
+	c := g.machine
+	c.Kernel = or(g.kernel, "default")
 	if err := c.Validate(anyHost); err != nil {
 		return err
 	}
-	_, ofSuite, err := images.ParseSuite(g.kernel)
-	if err != nil {
+	if g.suite, _, err = images.ParseSuite(g.kernel); err != nil {
 		return usageError("-k: %v", err)
 	}
-	if g.kernel != "" && !ofSuite {
+	if g.kernel != "" && g.suite == "" {
 		if _, err := regularFile("-k", g.kernel); err != nil {
 			return err
 		}
@@ -112,42 +117,26 @@ func regularFile(flag, path string) (int64, error) {
 	return 0, usageError("%s %s: %v", flag, path, pathReason(err))
 }
 
-// config makes the machine's configuration, fetching or building what the flags leave to the default guest.
+// config makes the machine's configuration, fetching or building what the flags leave to the default guest or to a suite's. check has passed.
 func (g *guestFlags) config(ctx context.Context) (vmm.Config, error) {
-	size, err := parseSize(g.memory)
-	if err != nil {
-		return vmm.Config{}, usageError("-m %s: %v", g.memory, err)
-	}
-	card, err := vmm.ParseNet(g.net)
-	if err != nil {
-		return vmm.Config{}, err
-	}
-	c := vmm.Config{Kernel: g.kernel, Initrd: g.initrd, Cmdline: g.cmdline, Memory: size, VCPUs: g.vcpus, IRQChip: g.irqchip, Net: card}
-	if !g.cmdlineGiven {
-		c.Cmdline = images.DefaultCmdline
-	}
-	suite, ofSuite, err := images.ParseSuite(g.kernel)
-	if err != nil {
-		return c, usageError("-k: %v", err)
-	}
-	if ofSuite {
-		d, err := images.GuestOf(ctx, suite, os.Stderr)
-		if err != nil {
+	c := g.machine
+	c.Kernel, c.Initrd = g.kernel, g.initrd
+	d := images.Guest{Cmdline: images.DefaultCmdline}
+	var err error
+	switch {
+	case g.suite != "":
+		if d, err = images.GuestOf(ctx, g.suite, os.Stderr); err != nil {
 			return c, fmt.Errorf("-k %s: %w", g.kernel, err)
 		}
-		c.Kernel, c.Initrd = d.Kernel, or(c.Initrd, d.Initrd)
-		if !g.cmdlineGiven {
-			c.Cmdline = d.Cmdline
-		}
-	} else if g.needsDefault() {
-		d, err := images.DefaultGuest(ctx, os.Stderr)
-		if err != nil {
+		c.Kernel = d.Kernel
+	case g.needsDefault():
+		if d, err = images.DefaultGuest(ctx, os.Stderr); err != nil {
 			return c, fmt.Errorf("the default guest: %w", err)
 		}
-		c.Kernel, c.Initrd = or(c.Kernel, d.Kernel), or(c.Initrd, d.Initrd)
-		if !g.cmdlineGiven {
-			c.Cmdline = d.Cmdline
-		}
+	}
+	c.Kernel, c.Initrd = or(c.Kernel, d.Kernel), or(c.Initrd, d.Initrd)
+	if !g.cmdlineGiven {
+		c.Cmdline = d.Cmdline
 	}
 	if c.Initrd == noInitrd {
 		c.Initrd = ""
