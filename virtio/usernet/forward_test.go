@@ -40,22 +40,7 @@ func TestForwards(t *testing.T) {
 			}()
 		}
 	}()
-	local := at(guestAddr, 81)
-	u, err := gonet.DialUDP(g.stack, &local, nil, protocolIPv4)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer u.Close()
-	go func() {
-		buf := make([]byte, 2048)
-		for {
-			size, from, err := u.ReadFrom(buf)
-			if err != nil {
-				return
-			}
-			u.WriteTo(append([]byte("guest got "), buf[:size]...), from)
-		}
-	}()
+	echoesInGuest(t, g, 81, "guest got ")
 	for range 3 {
 		c, err := net.Dial("tcp", n.Forwarded()[0].String())
 		if err != nil {
@@ -97,28 +82,15 @@ func TestExpiredClientOfUDPForward(t *testing.T) {
 	n := newNetwork(t, Config{Forwards: []Forward{f, f}})
 	g := newGuest(t, n, offloads, false)
 	defer g.close()
-	local := at(guestAddr, 81)
-	u, err := gonet.DialUDP(g.stack, &local, nil, protocolIPv4)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer u.Close()
-	go func() {
-		buf := make([]byte, 100)
-		for {
-			size, from, err := u.ReadFrom(buf)
-			if err != nil {
-				return
-			}
-			u.WriteTo(buf[:size], from)
-		}
-	}()
+	echoesInGuest(t, g, 81, "")
 	var clients [2]net.Conn
 	for i, a := range n.Forwarded() {
-		if clients[i], err = net.Dial("udp", a.String()); err != nil {
+		c, err := net.Dial("udp", a.String())
+		if err != nil {
 			t.Fatal(err)
 		}
-		defer clients[i].Close()
+		defer c.Close()
+		clients[i] = c
 	}
 	for _, q := range []struct {
 		client int

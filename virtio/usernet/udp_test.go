@@ -20,17 +20,32 @@ func echoUDP(t testing.TB) net.Addr {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	go func() {
-		buf := make([]byte, 65536)
-		for {
-			size, from, err := c.ReadFrom(buf)
-			if err != nil {
-				return
-			}
-			c.WriteTo(buf[:size], from)
-		}
-	}()
+	go serveEchoes(c, "")
 	return c.LocalAddr()
+}
+
+// serveEchoes answers datagrams with what they say, behind a prefix, until c is closed.
+func serveEchoes(c net.PacketConn, prefix string) {
+	buf := make([]byte, 65536)
+	for {
+		size, from, err := c.ReadFrom(buf)
+		if err != nil {
+			return
+		}
+		c.WriteTo(append([]byte(prefix), buf[:size]...), from)
+	}
+}
+
+// echoesInGuest serves echoes on a port of the guest.
+func echoesInGuest(t testing.TB, g *guest, port int, prefix string) {
+	t.Helper()
+	local := at(guestAddr, port)
+	u, err := gonet.DialUDP(g.stack, &local, nil, protocolIPv4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { u.Close() })
+	go serveEchoes(u, prefix)
 }
 
 func TestUDPEcho(t *testing.T) {
