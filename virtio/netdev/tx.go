@@ -82,10 +82,7 @@ func (t *transmitter) round() (n int, err error) {
 			return n, err
 		}
 		for ; !ok && n > 0 && offers < maxOffers; offers++ {
-			if shown != t.bytes {
-				t.queue.Publish()
-				shown = t.bytes
-			}
+			t.queue.Publish()
 			rested += t.offer(n, now()-began-rested)
 			if ok, err = t.queue.Pop(t.chain); err != nil {
 				return n, err
