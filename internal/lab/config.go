@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -65,7 +66,7 @@ type Config struct {
 	Signals <-chan os.Signal
 
 	Memory int64 // L1's, in bytes; default 3 GiB. Half of it can hold files.
-	CPUs   int   // L1's; default 2
+	CPUs   int   // that the command may use; default 2. An emulated L1 with several has one more, for its kernel alone.
 	QEMU   string
 	// Accel is QEMU's accelerator. Default: tcg,thread=multi. With kvm, on a
 	// machine with nested KVM, L1 gets the machine's own processor type.
@@ -162,3 +163,8 @@ func (cfg Config) withDefaults() (Config, error) {
 	}
 	return cfg, nil
 }
+
+func (cfg Config) emulated() bool { return !strings.HasPrefix(cfg.Accel, "kvm") }
+
+// spareFirst says whether L1 has a first processor that the command does not get, for the reason that l1's function of that name gives.
+func (cfg Config) spareFirst() bool { return cfg.emulated() && cfg.CPUs > 1 }

@@ -110,7 +110,7 @@ func (p *plan) addBase(cfg Config, resolver *closure.Resolver) error {
 		p.tree.file(inside, m.Path, info)
 		modules = append(modules, l1.Module{Name: m.Name, Path: inside, Params: m.Params})
 	}
-	setup, err := l1.Setup{Modules: modules}.Encode()
+	setup, err := l1.Setup{Modules: modules, SpareFirst: cfg.spareFirst()}.Encode()
 	if err != nil {
 		return fmt.Errorf("lab: %w", err)
 	}

@@ -87,8 +87,11 @@ const (
 func (q qemu) arguments(cfg Config) []string {
 	// EPYC is the newest processor type whose every feature that KVM relies
 	// on TCG can emulate; svm and npt are what the lab is for.
-	cpu := "EPYC,+svm,+npt"
-	if strings.HasPrefix(cfg.Accel, "kvm") {
+	cpu, cpus := "EPYC,+svm,+npt", cfg.CPUs
+	if cfg.spareFirst() {
+		cpus++
+	}
+	if !cfg.emulated() {
 		cpu = "host"
 	} else if q.major >= 9 {
 		// Emulated since QEMU 9.0: the timer and IPIs become MSRs.
@@ -101,7 +104,7 @@ func (q qemu) arguments(cfg Config) []string {
 		"-machine", "q35,smm=off,sata=off,smbus=off,hpet=off",
 		"-accel", cfg.Accel,
 		"-cpu", cpu,
-		"-smp", strconv.Itoa(cfg.CPUs),
+		"-smp", strconv.Itoa(cpus),
 		"-m", fmt.Sprintf("%dM", cfg.Memory>>20),
 		"-display", "none", "-monitor", "none", "-serial", "stdio",
 		"-kernel", cfg.Kernel,

@@ -63,7 +63,8 @@ func powerOff() {
 
 // serve is L1's life. An error that the caller has been sent is not returned.
 func serve() error {
-	if err := prepare(); err != nil {
+	setup, err := prepare()
+	if err != nil {
 		return err
 	}
 	port, err := openPort(PortName, 20*time.Second)
@@ -89,6 +90,11 @@ func serve() error {
 	job, err := wire.ParseJob(payload)
 	if err != nil {
 		return err
+	}
+	if setup.SpareFirst {
+		if err := spareFirst(); err != nil {
+			return err
+		}
 	}
 	c := newCaller(conn)
 	if err := runJob(c, job); err != nil {

@@ -21,7 +21,10 @@ const (
 )
 
 // Setup tells L1's init what to do before it can be told anything.
-type Setup struct{ Modules []Module }
+type Setup struct {
+	Modules    []Module
+	SpareFirst bool // the command is not to run on the first processor
+}
 
 // A Module is a kernel module in L1's initramfs.
 type Module struct{ Name, Path, Params string }
@@ -127,26 +130,26 @@ func loopbackUp() error {
 
 // prepare makes L1 a machine that a command can run on. The command's files
 // are there already.
-func prepare() error {
+func prepare() (Setup, error) {
 	unix.Umask(0o022)
 	if err := mountAll(); err != nil {
-		return err
+		return Setup{}, err
 	}
 	if err := unix.Sethostname([]byte("lab")); err != nil {
-		return fmt.Errorf("set the host name: %w", err)
+		return Setup{}, fmt.Errorf("set the host name: %w", err)
 	}
 	setup, err := readSetup()
 	if err != nil {
-		return err
+		return Setup{}, err
 	}
 	if err := loopbackUp(); err != nil {
-		return err
+		return Setup{}, err
 	}
 	if err := loadModules(setup.Modules); err != nil {
-		return err
+		return Setup{}, err
 	}
 	if err := steady(); err != nil {
 		complain(fmt.Errorf("KVM is left as it is: %w", err)) // the command finds out whether it matters
 	}
-	return startCPUs()
+	return setup, startCPUs()
 }
