@@ -4,6 +4,7 @@ package tests
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -55,8 +56,9 @@ func TestCoalescing(t *testing.T) {
 			if seen := queueOf(&last, q.Queue).interrupts; seen > q.Interrupts || q.Interrupts > q.Batches {
 				t.Errorf("%s: %d batches, %d interrupts, of which the guest has seen %d", q.Queue, q.Batches, q.Interrupts, seen)
 			}
-			if (q.Queue == "rx1" || q.Queue == "tx1") && q.Coalesced < 2*160 {
-				t.Errorf("%s: %d interrupts were put off", q.Queue, q.Coalesced)
+			// Each batch had its interrupt, or it was put off, or the driver wanted none. A busy host makes few batches of many packets.
+			if q.Interrupts+q.Coalesced+q.Suppressed < q.Batches || strings.HasSuffix(q.Queue, "1") && q.Coalesced < 40 {
+				t.Errorf("%s: %d batches, %d interrupts, %d put off, %d suppressed", q.Queue, q.Batches, q.Interrupts, q.Coalesced, q.Suppressed)
 			}
 		}
 		logCard(t, d)
