@@ -38,8 +38,11 @@ type Config struct {
 	Setup  func(*kvm.VCPU) error // CPUID, registers: called on the vCPU's thread before it runs
 }
 
-// What Kick's caller wants of the thread, as bits.
-const wantStop = 1 << 0
+// What kick's caller wants of the thread, as bits.
+const (
+	wantStop = 1 << iota
+	wantNMI
+)
 
 // CPU is a vCPU and its thread.
 type CPU struct {
@@ -185,8 +188,13 @@ func (c *CPU) loop() Stop {
 			c.book.Kick()
 			// Clear before reading: a request that comes in between sets the bit again and costs one more turn.
 			c.page.ClearExit()
-			if c.want.Load()&wantStop != 0 {
+			want := c.want.Load()
+			if want&wantStop != 0 {
 				return Stop{VCPU: c.cfg.ID, Kind: Asked, Detail: "asked to stop" + c.where(nil)}
+			}
+			if want&wantNMI != 0 {
+				c.want.And(^uint32(wantNMI)) // before it is done: one that comes meanwhile kicks again
+				c.lint1()
 			}
 		case unix.EAGAIN:
 			// An application processor between INIT and SIPI has nothing to run yet.

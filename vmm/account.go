@@ -34,7 +34,8 @@ type Account struct {
 	UserspaceExits []ledger.AccessRow `json:"userspace_exits"`
 	Lines          []ledger.LineRow   `json:"interrupt_lines"`
 	Net            *NetAccount        `json:"net,omitempty"`
-	Kicks          uint64             `json:"kicks"` // KVM_RUN ended by a signal: not an exit
+	NMIs           []NMIRow           `json:"nmis,omitempty"` // where the NMI button was pressed
+	Kicks          uint64             `json:"kicks"`          // KVM_RUN ended by a signal: not an exit
 
 	KVMStats []map[string]uint64 `json:"kvm_stats"` // per vCPU, by KVM's names
 
@@ -50,6 +51,13 @@ type Account struct {
 type Phase struct {
 	Name string  `json:"name"`
 	AtS  float64 `json:"at_s"` // seconds since the machine's creation began
+}
+
+// NMIRow is what became of the NMI button's pulses at one vCPU's local APIC.
+type NMIRow struct {
+	VCPU   int    `json:"vcpu"`
+	Queued uint64 `json:"queued"`
+	Masked uint64 `json:"masked"` // its LINT1 entry was masked, or was not for NMIs
 }
 
 // VCPUExits is one vCPU's exits; by_reason sums to exits.

@@ -3,6 +3,7 @@ package vmm
 import (
 	"fmt"
 	"io"
+	"os"
 
 	"doorbell/guest/memory"
 )
@@ -16,6 +17,9 @@ type Config struct {
 	VCPUs   int
 	IRQChip string // "kernel"
 	Net     NetConfig
+
+	// NMI presses the machine's NMI button, once for each value, while the guest runs; nil is never. It is not closed.
+	NMI <-chan os.Signal
 
 	Input  io.Reader // what is typed at the serial console; nil for nothing
 	Output io.Writer // the serial console's output

@@ -43,6 +43,13 @@ func (m *Machine) end(e End, format string, args ...any) {
 	}
 }
 
+// NMI presses the machine's NMI button, which is wired to LINT1 of every local APIC. Any thread may call it while the guest runs.
+func (m *Machine) NMI() {
+	for _, c := range m.cpus {
+		c.NMI()
+	}
+}
+
 // Result is what a run left behind.
 type Result struct {
 	End          End
@@ -79,17 +86,21 @@ func (m *Machine) Run(ctx context.Context) (*Result, error) {
 
 	var e ending
 	left := 0
-	select {
-	case e = <-m.ended:
-	case s := <-stopped:
-		left++
+	for e.end == "" {
 		select {
-		case e = <-m.ended: // the vCPU left because of it
-		default:
-			e = fromStop(s)
+		case e = <-m.ended:
+		case s := <-stopped:
+			left++
+			select {
+			case e = <-m.ended: // the vCPU left because of it
+			default:
+				e = fromStop(s)
+			}
+		case <-m.cfg.NMI:
+			m.NMI()
+		case <-ctx.Done():
+			e = ending{Stopped, fmt.Sprintf("stopped by %v", context.Cause(ctx))}
 		}
-	case <-ctx.Done():
-		e = ending{Stopped, fmt.Sprintf("stopped by %v", context.Cause(ctx))}
 	}
 	m.phase(string(e.end))
 	m.leave(e, stopped, left)
@@ -220,6 +231,9 @@ func (m *Machine) result(e ending, trace *kvmtrace.Counter, traceErr error) *Res
 	for i, c := range m.cpus {
 		stats[i] = c.Stats()
 		a.Kicks += m.ledger.VCPU(i).Kicks()
+		if queued, masked := m.ledger.VCPU(i).NMIs(); queued+masked > 0 {
+			a.NMIs = append(a.NMIs, NMIRow{i, queued, masked})
+		}
 	}
 	a.KVMStats = readStats(stats)
 	traced, lost, err := readTrace(trace, traceErr)

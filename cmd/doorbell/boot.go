@@ -95,12 +95,15 @@ func runGuest(cmd *cobra.Command, g *guestFlags, targets []*report.Target, r gue
 	}
 	ctx, cancel := stopOnSignal(cmd.Context())
 	defer cancel(nil)
+	nmi, release := nmiButton()
+	defer release()
 	// A reader of the console that goes away must not take the guest and its report with it: writes fail instead.
 	signal.Ignore(syscall.SIGPIPE)
 	cfg, err := g.config(ctx)
 	if err != nil {
 		return err
 	}
+	cfg.NMI = nmi
 	restore := func() {}
 	if r.console {
 		console, err := openConsole(cancel)

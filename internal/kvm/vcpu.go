@@ -104,6 +104,12 @@ func (c *VCPU) SetLAPIC(l *LAPICState) error {
 	return fail(kvmSetLapic, err, "vcpu %d", c.id)
 }
 
+// NMI queues a non-maskable interrupt for the vCPU, whatever its local APIC's LINT1 entry says: to look there is the caller's task.
+func (c *VCPU) NMI() error {
+	_, err := ioctlValue(c.fd, kvmNmi, 0)
+	return fail(kvmNmi, err, "vcpu %d", c.id)
+}
+
 // MPState is whether the vCPU runs, halts or waits to be started: MPState* constants.
 func (c *VCPU) MPState() (uint32, error) {
 	var s mpState

@@ -123,6 +123,7 @@ var (
 	kvmSetLapic            = request{0x4400ae8f, "KVM_SET_LAPIC"}
 	kvmGetMpState          = request{0x8004ae98, "KVM_GET_MP_STATE"}
 	kvmTranslate           = request{0xc018ae85, "KVM_TRANSLATE"}
+	kvmNmi                 = request{0xae9a, "KVM_NMI"}
 	kvmGetTscKhz           = request{0xaea3, "KVM_GET_TSC_KHZ"}
 )
 

@@ -61,8 +61,10 @@ type Config struct {
 	// runs; everything that the command writes arrives on Stdout.
 	TTY bool
 	// Signals are forwarded to the command's process group. The second of
-	// them, or one before the command has started, stops the lab instead.
-	// Default: this process's SIGINT, SIGTERM, SIGHUP and SIGQUIT.
+	// them, or one before the command has started, stops the lab instead;
+	// SIGUSR2, which asks nobody to end, is forwarded as often as it comes,
+	// and dropped before.
+	// Default: this process's SIGINT, SIGTERM, SIGHUP, SIGQUIT and SIGUSR2.
 	Signals <-chan os.Signal
 
 	Memory int64 // L1's, in bytes; default 3 GiB. Half of it can hold files.

@@ -299,7 +299,7 @@ func TestLabContext(t *testing.T) {
 
 func TestLabHasKVM(t *testing.T) {
 	got := runCommand(t, hostConfig(t), "test:kvm")
-	if got.err != nil || got.ExitStatus != 0 || got.stdout != "version=12 tracepoint=true cpus=2 svm=true" {
+	if got.err != nil || got.ExitStatus != 0 || got.stdout != "version=12 tracepoint=true cpus=2 first=false svm=true" {
 		t.Errorf("status %d, %v, stdout %q, stderr %q", got.ExitStatus, got.err, got.stdout, got.stderr)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -116,8 +117,12 @@ var commands = map[string]func(arguments []string) int{
 		if err != nil {
 			return complain(err)
 		}
-		fmt.Printf("version=%d tracepoint=%v cpus=%d svm=%v", version, tracepoint == nil,
-			bytes.Count(info, []byte("processor\t")), bytes.Contains(info, []byte(" svm ")))
+		var allowed unix.CPUSet
+		if err := unix.SchedGetaffinity(0, &allowed); err != nil {
+			return complain(err)
+		}
+		fmt.Printf("version=%d tracepoint=%v cpus=%d first=%v svm=%v", version, tracepoint == nil,
+			runtime.NumCPU(), allowed.IsSet(0), bytes.Contains(info, []byte(" svm ")))
 		return 0
 	},
 	// orphan leaves a process behind that holds the output open.

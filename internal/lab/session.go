@@ -116,8 +116,13 @@ func (s *session) run(ctx context.Context, signals <-chan os.Signal, upWithin ti
 			if !ok {
 				continue
 			}
-			if started == nil && first == nil {
-				first = sig
+			if number == syscall.SIGUSR2 && started != nil {
+				continue
+			}
+			if started == nil && (first == nil || number == syscall.SIGUSR2) {
+				if number != syscall.SIGUSR2 {
+					first = sig
+				}
 				// An error means that L1 is gone, which receive will tell.
 				_ = s.conn.SendWords(wire.Signal, uint32(number))
 				continue

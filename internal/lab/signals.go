@@ -14,6 +14,6 @@ func listen(given <-chan os.Signal) (signals <-chan os.Signal, release func()) {
 	}
 	// Room for a few: a signal that finds the channel full is lost.
 	own := make(chan os.Signal, 8)
-	signal.Notify(own, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
+	signal.Notify(own, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR2)
 	return own, func() { signal.Stop(own) }
 }

@@ -20,6 +20,8 @@ type Ledger struct {
 type VCPU struct {
 	exits    [kvm.NumExits + 1]Counter // by KVM exit reason; the last one for reasons that this build does not know
 	kicks    Counter                   // KVM_RUN ended by a signal or immediate_exit: not an exit
+	nmis     Counter                   // NMIs queued for it
+	nmisLost Counter                   // pulses of LINT1 that its local APIC did not take for one
 	accesses []Counter                 // by device, register, direction and width
 	strays   strays                    // by address, where no device answers
 	_        [64]byte                  // keeps two vCPUs' counters off one cache line
@@ -42,6 +44,18 @@ func (v *VCPU) Kick() { v.kicks.Add(1) }
 
 // Kicks is how often a signal ended KVM_RUN.
 func (v *VCPU) Kicks() uint64 { return v.kicks.Load() }
+
+// NMI counts a pulse of LINT1, and whether it became an NMI.
+func (v *VCPU) NMI(queued bool) {
+	if queued {
+		v.nmis.Add(1)
+	} else {
+		v.nmisLost.Add(1)
+	}
+}
+
+// NMIs are the pulses of LINT1 that became NMIs, and those that did not.
+func (v *VCPU) NMIs() (queued, masked uint64) { return v.nmis.Load(), v.nmisLost.Load() }
 
 // UserspaceExits is the number of exits that reached userspace.
 func (v *VCPU) UserspaceExits() (n uint64) {

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -32,6 +33,7 @@ func (d *Document) Text(w io.Writer) {
 	accessTable(w, d.VM.UserspaceExits)
 	comparisonTable(w, d.VM.SourcesCompared)
 	lineTable(w, d.VM.Lines)
+	nmiTable(w, d.VM.NMIs)
 	netTables(w, d.VM.Net)
 	phases(w, d.VM)
 	d.missing(w)
@@ -198,6 +200,17 @@ func lineTable(w io.Writer, rows []ledger.LineRow) {
 		if r.Raised > 0 {
 			heading(w, "Device %s raised GSI %d %d times.", r.Device, r.GSI, r.Raised)
 		}
+	}
+}
+
+func nmiTable(w io.Writer, rows []vmm.NMIRow) {
+	for _, r := range rows {
+		if r.Queued > 0 {
+			heading(w, "The NMI button was pressed: vCPU %d got %d NMIs.", r.VCPU, r.Queued)
+		}
+	}
+	if len(rows) > 0 && !slices.ContainsFunc(rows, func(r vmm.NMIRow) bool { return r.Queued > 0 }) {
+		heading(w, "The NMI button was pressed, but no vCPU's local APIC took NMIs from LINT1.")
 	}
 }
 
