@@ -54,6 +54,7 @@
 //	deliver.go    a level interrupt's way out, and what keeps it from being lost or doubled
 //	eoi.go        the way back: EOI, storms
 //	stats.go      counters
+//	word.go       the atomic words; word_race.go lets tests come between two operations on them
 //
 // Sections are those of the 82093AA's data sheet (Intel 290566), of the ICH9's (Intel 316972, chapter 13.5) and of Intel's Software
 // Developer's Manual, volume 3 (SDM).

@@ -14,7 +14,7 @@ const StormLimit = 10000
 // are delivered again.
 func (c *IOAPIC) EOI(vector uint8) {
 	for pins := c.byVector[vector].Load(); pins != 0; pins &= pins - 1 {
-		c.endOfInterrupt(bits.TrailingZeros32(pins), vector)
+		c.endOfInterrupt(bits.TrailingZeros64(pins), vector)
 	}
 }
 

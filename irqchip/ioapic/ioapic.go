@@ -43,7 +43,7 @@ type IOAPIC struct {
 
 	// byVector is the set of pins, one bit each, whose RTE may have this vector. It can have a pin too many for a moment, while the
 	// entry is being written, and never one too few.
-	byVector [256]atomic.Uint32
+	byVector [256]word
 
 	pins [Pins]pin
 }

@@ -234,7 +234,7 @@ func TestModes(t *testing.T) {
 			irr = remoteIRR
 		}
 		b.want("the entry", b.low(2), uint32(mode)<<8|level|logical|irr|0x60)
-		b.sends("a second edge", func() { b.SetPin(2, false); b.apics.irr = map[uint8]bool{}; b.SetPin(2, true) }, map[bool][]uint8{true: {0x60}}[c.sent && !c.level]...)
+		b.sends("a second edge", func() { b.SetPin(2, false); b.SetPin(2, true) }, map[bool][]uint8{true: {0x60}}[c.sent && !c.level]...)
 		s := b.Stats()[2]
 		if smi, reserved := mode == int(pci.SMI), mode == 3 || mode == 6; (s.SMI == 2) != smi || (s.Reserved == 2) != reserved {
 			t.Errorf("mode %d: %+v", mode, s)
@@ -382,6 +382,9 @@ func TestStorm(t *testing.T) {
 	storm(StormLimit - 1)
 	b.program(16, masked|level|0x41, 0)
 	storm(1)
+	b.program(16, level|0x41, 0)
+	storm(StormLimit - 1)
+	b.Reset()
 	b.program(16, level|0x41, 0)
 	storm(StormLimit - 1)
 	if len(b.later) != 1 {

@@ -31,7 +31,8 @@ const (
 // Output is the way to the local APICs.
 type Output interface {
 	// Deliver sends a message. It is called by the thread that caused the interrupt, by several at once, and must neither block nor
-	// call the IOAPIC. An edge interrupt that Nobody takes is lost. A level interrupt waits: it is sent anew when its entry is
-	// written, when its line next becomes active and when the owner calls Redeliver.
+	// call the IOAPIC. It runs inside SetPin, Source.Set, EOI, Redeliver and Write, under whatever locks their callers hold: a local
+	// APIC sends its EOI after it has let go of what Deliver needs. An edge interrupt that Nobody takes is lost. A level interrupt
+	// waits: it is sent anew when its entry is written, when its line next becomes active and when the owner calls Redeliver.
 	Deliver(Message) Acceptance
 }

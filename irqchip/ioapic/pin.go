@@ -9,8 +9,8 @@ import (
 // pin is one interrupt input with its entry. The padding keeps apart what different threads write: the state, the counters of those who
 // raise the pin, the counters of those who send EOIs.
 type pin struct {
-	rte     atomic.Uint64 // the RTE, with the bits that a guest does not see
-	sources atomic.Uint64 // who asks for an interrupt, one bit each: the wired OR of the lines
+	rte     word          // the RTE, with the bits that a guest does not see
+	sources word          // who asks for an interrupt, one bit each: the wired OR of the lines
 	storm   atomic.Uint32 // EOIs in succession that found the pin active
 
 	activeLow bool // wiring: asking pulls the pin low; see Config

@@ -76,7 +76,7 @@ func (e RTE) Masked() bool { return e&rteMask != 0 }
 // RemoteIRR says that a level interrupt was accepted and its EOI has not come.
 func (e RTE) RemoteIRR() bool { return e&rteIRR != 0 }
 
-// Pending is the delivery status: a level interrupt is due and has not been accepted.
+// Pending is the delivery status, which IOAPIC.RTE works out: a level interrupt is due and has not been accepted.
 func (e RTE) Pending() bool { return e&rteDELIVS != 0 }
 
 // Message is what the entry sends.

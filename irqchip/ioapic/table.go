@@ -51,7 +51,7 @@ func (c *IOAPIC) rewrite(n int, value, writable RTE) {
 		}
 	}
 	if was.Vector() != vector {
-		c.byVector[was.Vector()].And(^uint32(1 << n))
+		c.byVector[was.Vector()].And(^uint64(1 << n))
 	}
 	if tell {
 		c.routeChanged(n)
