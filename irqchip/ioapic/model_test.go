@@ -329,6 +329,7 @@ func (p *pair) check() {
 	for _, n := range p.later {
 		later[n]++
 	}
+	index := [256]uint64{}
 	for n, s := range p.Stats() {
 		e := p.m.pin[n]
 		want := e.n
@@ -343,10 +344,11 @@ func (p *pair) check() {
 		if s.RTE.RemoteIRR() && !s.RTE.Level() {
 			p.Fatalf("pin %d: remote IRR in an edge-triggered entry", n)
 		}
-		for vector := range p.byVector {
-			if indexed := p.byVector[vector].Load()>>n&1 != 0; indexed != (vector == e.vector) {
-				p.Fatalf("pin %d with vector %#x: index of %#x says %v", n, e.vector, vector, indexed)
-			}
+		index[e.vector] |= 1 << n
+	}
+	for vector := range index {
+		if got := p.byVector[vector].Load(); got != index[vector] {
+			p.Fatalf("pins with vector %#x: %#x, the model %#x", vector, got, index[vector])
 		}
 	}
 	p.read(0x10, 4)
