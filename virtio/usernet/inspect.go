@@ -90,8 +90,8 @@ func inspectIPv4(h *backend.Header, head []byte, rest []byte) (backend.Drop, boo
 		if int(h.CsumStart) == l4 && int(h.CsumOffset) == field {
 			return 0, true
 		}
-		// The sum of something within, such as a tunnel's passenger.
-		if !complete(h, head, rest) {
+		// The sum of something within, such as a tunnel's passenger. In front of that it must not be stored: the addresses have been looked at.
+		if int(h.CsumStart) < l4 || !complete(h, head, rest) {
 			return backend.DropMalformed, false
 		}
 	}
