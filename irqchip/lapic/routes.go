@@ -107,14 +107,21 @@ func (t *routes) logical(dest uint32, to *set) {
 }
 
 // set is a set of vCPUs.
-type set [MaxAPICs / 64]uint64
+type set struct {
+	words [MaxAPICs / 64]uint64
+	used  int // words from here on are 0: most machines are small
+}
 
-func (s *set) add(v int)      { s[v/64] |= 1 << (v % 64) }
-func (s *set) remove(v int)   { s[v/64] &^= 1 << (v % 64) }
-func (s *set) has(v int) bool { return s[v/64]>>(v%64)&1 != 0 }
+func (s *set) add(v int) {
+	s.words[v/64] |= 1 << (v % 64)
+	s.used = max(s.used, v/64+1)
+}
+
+func (s *set) remove(v int)   { s.words[v/64] &^= 1 << (v % 64) }
+func (s *set) has(v int) bool { return s.words[v/64]>>(v%64)&1 != 0 }
 
 func (s *set) len() (n int) {
-	for _, w := range s {
+	for _, w := range s.words[:s.used] {
 		n += bits.OnesCount64(w)
 	}
 	return n
@@ -122,8 +129,8 @@ func (s *set) len() (n int) {
 
 // next is the first member that is not below v, or -1.
 func (s *set) next(v int) int {
-	for w := v / 64; w < len(s); w++ {
-		rest := s[w]
+	for w := v / 64; w < s.used; w++ {
+		rest := s.words[w]
 		if w == v/64 {
 			rest = rest >> (v % 64) << (v % 64)
 		}
