@@ -22,7 +22,7 @@ type Config struct {
 	ID uint32
 	// BSP makes it the bootstrap processor's: it does not wait for a SIPI.
 	BSP bool
-	// X2APIC starts it in x2APIC mode, as firmware hands machines over that have IDs above 254 (SDM section 11.12.8).
+	// X2APIC starts it in x2APIC mode, as firmware hands machines over that have IDs above 254 (SDM section 11.12.7).
 	X2APIC bool
 	// Clock is the time; nil is a time that stands still.
 	Clock Clock

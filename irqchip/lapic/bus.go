@@ -27,7 +27,8 @@ type Bus struct {
 }
 
 // NewBus makes the bus of a machine with n vCPUs. kick takes a vCPU out of the guest, or wakes it, so that it calls Sync; it is called on the
-// sender's thread, and must not send. No APIC is on the bus before Connect.
+// sender's thread, and must not send. A vCPU that sends an IPI is not kicked for its own copy, yet an IOAPIC that answers an EOI can have the very
+// vCPU kicked whose thread it is called on. No APIC is on the bus before Connect.
 func NewBus(n int, kick func(vcpu int)) (*Bus, error) {
 	if n < 1 || n > MaxAPICs {
 		return nil, fmt.Errorf("lapic: a bus with %d APICs: 1 to %d are possible", n, MaxAPICs)

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // TestOneKickForManyPosts: until the owner looks, one poster is asked to kick.
@@ -145,4 +146,57 @@ func TestPosters(t *testing.T) {
 		t.Errorf("%d kicks for %d posts, %d NMIs", kicks.Load(), posts.Load(), nmis)
 	}
 	t.Logf("%d posts, %d kicks, %d NMIs", posts.Load(), kicks.Load(), nmis)
+}
+
+// TestNoLostWakeup: in each round, a poster posts twice in a row while the owner looks, and then waits until both have been found. There is no
+// third post that could come to the rescue of a second that the owner has just missed.
+func TestNoLostWakeup(t *testing.T) {
+	rounds := 300_000
+	if testing.Short() {
+		rounds = 10_000
+	}
+	b := running(t)
+	d := b.Descriptor()
+	kick := make(chan struct{}, 2)
+	var round atomic.Int64
+	var poster sync.WaitGroup
+	poster.Go(func() {
+		for r := range int64(rounds) {
+			for round.Load() <= r {
+				runtime.Gosched()
+			}
+			for v := range uint8(2) {
+				if d.Post(0x40+v, false) {
+					kick <- struct{}{}
+				}
+			}
+		}
+	})
+	patience := time.NewTimer(time.Minute)
+	for range rounds {
+		round.Add(1)
+		for found, idle := 0, 0; found < 2; idle++ {
+			b.Sync()
+			for _, ok := b.Pending(); ok; _, ok = b.Pending() {
+				b.Accept()
+				b.EOI()
+				found, idle = found+1, 0
+			}
+			switch {
+			case found == 2 || idle < 20:
+			case idle < 40:
+				runtime.Gosched()
+			default:
+				select {
+				case <-kick:
+				case <-patience.C:
+					t.Fatalf("round %d: %d of 2 found, and no kick", round.Load(), found)
+				}
+			}
+		}
+		for len(kick) > 0 {
+			<-kick
+		}
+	}
+	poster.Wait()
 }

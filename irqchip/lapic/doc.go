@@ -53,7 +53,7 @@
 //
 // The register file of both modes, priorities, EOI with and without broadcast, the error register, the local vector table with its pins, the
 // timer in its three modes, IPIs, and the addressing of all of them. The APIC is a Pentium 4's or later one with the x2APIC extension, as Intel
-// describes it; of AMD's, it has APR, and none of the extended registers at 400H. Where the manual leaves a choice:
+// describes it; of AMD's, the page has APR, and nothing of the extended registers at 400H. Where the manual leaves a choice:
 //
 //   - Lowest priority means one of the destinations in turn, by vector. Processors are free to choose, and newer ones do not look at TPR
 //     either. It can be sent by ICR, too, and in every addressing mode.

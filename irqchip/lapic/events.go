@@ -11,9 +11,6 @@ type Events struct {
 	NMI, SMI bool
 }
 
-// Any says whether something happened.
-func (e Events) Any() bool { return e != Events{} }
-
 // Events is what Sync has taken and the vCPU has not been told. While the vCPU waits for a SIPI, it is not told of NMI and SMI, which stay
 // pending.
 func (a *APIC) Events() Events {

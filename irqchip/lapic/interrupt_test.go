@@ -43,6 +43,27 @@ func TestSubclass(t *testing.T) {
 	}
 }
 
+// TestAPR: the arbitration priority, which TPR, ISR and IRR make together.
+func TestAPR(t *testing.T) {
+	for _, c := range []struct {
+		tpr, isrv, irrv uint8
+		apr             uint32
+	}{
+		{0, 0, 0, 0}, {0x35, 0, 0, 0x35}, {0x35, 0x20, 0x30, 0x35}, {0x35, 0x20, 0x41, 0x40}, {0x35, 0x61, 0, 0x20}, {0x35, 0x61, 0x71, 0x70},
+	} {
+		b := running(t)
+		if c.isrv != 0 {
+			b.arrive(c.isrv, false)
+			b.accept(c.isrv)
+		}
+		if c.irrv != 0 {
+			b.arrive(c.irrv, false)
+		}
+		b.put(0x80, uint32(c.tpr))
+		b.want("APR", b.get(0x90), c.apr)
+	}
+}
+
 // TestTwoLevels: a vector waits once while it is in service, and no more than once.
 func TestTwoLevels(t *testing.T) {
 	b := running(t)

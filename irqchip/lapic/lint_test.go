@@ -72,6 +72,10 @@ func TestLINT0Fixed(t *testing.T) {
 	b.put(0xb0, 0)
 	b.want("remote IRR", b.get(0x350), uint32(0xc031))
 	b.accept(0x31)
+	b.put(0xf0, 0x11ff) // without the broadcast, which is for IOAPICs, the pin is sampled all the same
+	b.put(0xb0, 0)
+	b.accept(0x31)
+	b.put(0xf0, 0x1ff)
 	line(false)
 	b.put(0xb0, 0)
 	b.want("remote IRR", b.get(0x350), uint32(0x8031))

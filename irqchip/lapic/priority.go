@@ -12,7 +12,7 @@ func (a *APIC) ppr() uint8 {
 	return a.tpr
 }
 
-// apr is the arbitration priority of the P6 family, which AMD's processors still show (APM volume 2, section 16.6.4).
+// apr is the arbitration priority of the P6 family, which AMD's processors still show (APM volume 2, section 16.6).
 func (a *APIC) apr() uint8 {
 	tpr, isrv, irrv := a.tpr>>4, a.isrv()>>4, a.irr.highest()>>4
 	if tpr >= irrv && tpr > isrv {
