@@ -151,7 +151,7 @@ func TestPosters(t *testing.T) {
 // TestNoLostWakeup: in each round, a poster posts twice in a row while the owner looks, and then waits until both have been found. There is no
 // third post that could come to the rescue of a second that the owner has just missed.
 func TestNoLostWakeup(t *testing.T) {
-	rounds := 300_000
+	rounds := 100_000
 	if testing.Short() {
 		rounds = 10_000
 	}
