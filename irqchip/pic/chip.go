@@ -4,6 +4,8 @@ import "math/bits"
 
 // chip is one 8259A. Bit n of a register stands for the input IRn.
 type chip struct {
+	master bool // the level of SP/EN
+
 	lines uint8 // the IR inputs as they are
 	edges uint8 // the edge sense latches: set when the input rises, cleared when it falls or is acknowledged
 	elcr  uint8 // inputs that the board makes level-triggered

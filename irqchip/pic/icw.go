@@ -65,9 +65,11 @@ func (c *chip) writeData(v uint8) {
 			c.endOfICW3()
 		}
 	case expectICW3:
-		// Which of its two meanings it has is up to SP/EN. Neither chip uses the other's.
-		c.slave = v
-		c.id = v & icw3ID
+		if c.master {
+			c.slave = v
+		} else {
+			c.id = v & icw3ID
+		}
 		c.endOfICW3()
 	case expectICW4:
 		c.icw4 = v

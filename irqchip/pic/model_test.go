@@ -20,6 +20,7 @@ type modelChip struct {
 	up     bool // has been through a whole sequence since ICW1
 	ltim   bool
 	single bool
+	head   bool // it is the master
 	vector int
 	id     int
 
@@ -84,7 +85,7 @@ func (c *modelChip) command(v byte) {
 		for n := range c.in {
 			c.in[n].high, c.in[n].level = was.in[n].high, was.in[n].level
 		}
-		c.vector, c.id, c.int = was.vector, 7, was.int
+		c.vector, c.id, c.int, c.head = was.vector, 7, was.int, was.head
 		c.expect = []string{"ICW2", "ICW3", "ICW4"}
 		if c.single = v&2 != 0; c.single {
 			c.expect = slices.DeleteFunc(c.expect, func(w string) bool { return w == "ICW3" })
@@ -148,7 +149,7 @@ func (c *modelChip) data(v byte) {
 	case "ICW3":
 		c.id = int(v) % 8
 		for n := range c.in {
-			c.in[n].slave = v>>n&1 != 0
+			c.in[n].slave = c.head && v>>n&1 != 0
 		}
 	case "ICW4":
 		c.aeoi, c.sfnm = v&2 != 0, v&16 != 0
@@ -250,6 +251,7 @@ func TestAgainstModel(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		b := newSilent(t)
 		m := &modelPair{newModelChip(), newModelChip()}
+		m.master.head = true
 		write := func(port uint16, values ...byte) {
 			for _, v := range values {
 				b.WritePort(port, v)

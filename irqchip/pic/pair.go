@@ -42,6 +42,7 @@ type Pair struct {
 // New returns a pair as after power-on: all edge-triggered, nothing requested, and silent until the guest has initialized it. out may be nil.
 func New(out Output) *Pair {
 	p := &Pair{out: out}
+	p.master.master = true
 	p.master.lowest = lowestReset
 	p.slave.lowest = lowestReset
 	return p

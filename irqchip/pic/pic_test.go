@@ -373,6 +373,17 @@ func TestSpecialFullyNested(t *testing.T) {
 	b.quiet() // only a slave interrupts itself
 }
 
+// TestSpecialFullyNestedSlave: ICW3 of a slave is a number, and not inputs that have slaves.
+func TestSpecialFullyNestedSlave(t *testing.T) {
+	b := newBoard(t)
+	b.init(0x11, 0x11, 0x11)
+	b.high(9)
+	b.ack(9)
+	b.low(9)
+	b.high(9)
+	b.quiet()
+}
+
 func TestSpecialMask(t *testing.T) {
 	b := newBoard(t)
 	b.high(3, 6)
