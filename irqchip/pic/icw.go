@@ -44,7 +44,6 @@ func (c *chip) writeICW1(v uint8) {
 	c.imr = 0
 	c.isr = 0
 	c.lowest = lowestReset
-	c.slave = 0
 	c.id = icw3ID
 	c.special = false
 	c.readISR = false

@@ -42,7 +42,7 @@ func (c *modelChip) serve() int {
 	for _, n := range c.order {
 		i := c.in[n]
 		blocks := i.serving && !(c.smm && i.masked)
-		if c.requesting(n) && !i.masked && (!blocks || c.sfnm && i.slave) {
+		if c.requesting(n) && !i.masked && (!blocks || c.sfnm && i.slave && !c.single) {
 			return n
 		}
 		if blocks {
@@ -83,7 +83,7 @@ func (c *modelChip) command(v byte) {
 		was := *c
 		*c = *newModelChip()
 		for n := range c.in {
-			c.in[n].high, c.in[n].level = was.in[n].high, was.in[n].level
+			c.in[n].high, c.in[n].level, c.in[n].slave = was.in[n].high, was.in[n].level, was.in[n].slave
 		}
 		c.vector, c.id, c.int, c.head = was.vector, 7, was.int, was.head
 		c.expect = []string{"ICW2", "ICW3", "ICW4"}
@@ -261,11 +261,11 @@ func TestAgainstModel(t *testing.T) {
 		initialize := func(r *rapid.T) {
 			icw1 := rapid.SampledFrom([]byte{0x11, 0x11, 0x11, 0x10, 0x13, 0x12, 0x19}).Draw(r, "ICW1")
 			icw4 := rapid.SampledFrom([]byte{0x01, 0x01, 0x11, 0x03, 0x13}).Draw(r, "ICW4")
-			for port, icw := range map[uint16][2]byte{MasterCommand: {0x30, 0x04}, SlaveCommand: {0x38, 0x02}} {
+			for i, port := range []uint16{MasterCommand, SlaveCommand} {
 				write(port, icw1)
-				write(port+1, icw[0])
+				write(port+1, []byte{0x30, 0x38}[i])
 				if icw1&2 == 0 {
-					write(port+1, icw[1])
+					write(port+1, []byte{0x04, 0x02}[i])
 				}
 				if icw1&1 != 0 {
 					write(port+1, icw4)

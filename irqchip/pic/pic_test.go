@@ -136,6 +136,15 @@ func TestICW1Resets(t *testing.T) {
 	b.ack(0) // IR0 is highest again
 	b.write(MasterData, 0x01)
 	b.quiet() // and special mask mode is off
+
+	b.write(MasterCommand, 0x80)
+	b.low(0, 3, 7)
+	b.init(0x11, 0x03, 0x03)
+	b.high(0)
+	b.ack(0)
+	b.low(0)
+	b.high(0, 3)
+	b.ack(0, 3) // and rotation in automatic EOI mode
 }
 
 // TestSequences initializes the master in all four lengths of sequence. The first byte to the data port after it is an OCW1.
@@ -194,6 +203,26 @@ func TestVectorNeedsTheSlavesID(t *testing.T) {
 	}
 	b.status(SlaveCommand, 1<<1, 0)
 	b.status(MasterCommand, 0, 1<<2)
+}
+
+// TestSlavesIDAfterICW1: "the slave mode address is set to 7" until ICW3 says otherwise. A slave that is told to be alone does not answer.
+func TestSlavesIDAfterICW1(t *testing.T) {
+	b := newBoard(t)
+	b.write(MasterCommand, 0x11)
+	b.write(MasterData, 0x30, 0x80, 0x01)
+	b.write(SlaveCommand, 0x11)
+	b.write(SlaveData, 0x38)
+	b.high(7)
+	if v := b.Acknowledge(); v != 0x3f {
+		t.Errorf("vector %#02x, want the slave's default, 0x3f", v)
+	}
+	b.write(MasterCommand, 0x20)
+	b.write(SlaveCommand, 0x13)
+	b.low(7)
+	b.high(7)
+	if v := b.Acknowledge(); v != 0xff {
+		t.Errorf("vector %#02x: want a floating bus", v)
+	}
 }
 
 func TestFullyNested(t *testing.T) {
@@ -492,6 +521,21 @@ func TestPoll(t *testing.T) {
 		t.Errorf("poll words %#02x and %#02x, want 0x82 and 0x81", m, s)
 	}
 	b.write(SlaveCommand, 0x20)
+	b.write(MasterCommand, 0x20)
+	b.ack(10)
+}
+
+// TestPollWithAutoEOI: the slave's INT falls with the poll and rises at once for the next request, which is an edge to the master.
+func TestPollWithAutoEOI(t *testing.T) {
+	b := newBoard(t)
+	b.init(0x11, 0x01, 0x03)
+	b.high(9, 10)
+	b.write(MasterCommand, 0x0c)
+	b.write(SlaveCommand, 0x0c)
+	if m, s := b.ReadPort(MasterCommand), b.ReadPort(SlaveCommand); m != 0x82 || s != 0x81 {
+		t.Errorf("poll words %#02x and %#02x, want 0x82 and 0x81", m, s)
+	}
+	b.status(SlaveCommand, 1<<2, 0)
 	b.write(MasterCommand, 0x20)
 	b.ack(10)
 }

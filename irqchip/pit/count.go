@@ -88,7 +88,7 @@ func (c *counter) countDown(n uint64) {
 		}
 	}
 	modulus := uint64(c.modulus())
-	c.left = uint32((modulus - (n-left)%modulus) % modulus)
+	c.left = uint32(modulus - (n-left)%modulus) // modulus itself is CE at 0
 }
 
 // countPeriods is n pulses of mode 2, which is low while CE is 1 and then loads CR.

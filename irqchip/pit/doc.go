@@ -1,15 +1,14 @@
 // Package pit models the 8254 programmable interval timer of a PC, in the words of Intel's data sheet (order number 231164), with port 0x61.
 //
-//	1.193182 MHz ──▶ CLK 0 ┌───────────┐
-//	          high ─▶ GATE 0 counter 0 │ OUT 0 ──▶ IRQ 0        port 40
-//	                       ├───────────┤
-//	               ▶ CLK 1 │           │
-//	          high ─▶ GATE 1 counter 1 │ OUT 1 ──▶ refresh      port 41
-//	                       ├───────────┤
-//	               ▶ CLK 2 │           │
-//	     61 bit 0 ─▶ GATE 2 counter 2 │ OUT 2 ──▶ 61 bit 5,    port 42
-//	                       └───────────┘     the speaker with 61 bit 1
-//	                      port 43: control words
+//	1.193182 MHz is CLK of all three.
+//	                     ┌───────────┐
+//	     high ──▶ GATE 0 │ counter 0 │ OUT 0 ──▶ IRQ 0                    port 40
+//	                     ├───────────┤
+//	     high ──▶ GATE 1 │ counter 1 │ OUT 1 ──▶ memory refresh           port 41
+//	                     ├───────────┤
+//	61, bit 0 ──▶ GATE 2 │ counter 2 │ OUT 2 ─┬▶ 61, bit 5                port 42
+//	                     └───────────┘        └▶ speaker, if 61, bit 1
+//	                     control words                                    port 43
 //
 // # A counter
 //

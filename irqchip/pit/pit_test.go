@@ -146,6 +146,16 @@ func TestWaves(t *testing.T) {
 		b.gate(1)
 		b.wave("/1 /3")
 	})
+	t.Run("mode 2, new count after the trigger", func(t *testing.T) {
+		b := newBench(t)
+		b.gate(1)
+		b.counter2(2, 4)
+		b.wave("/0 /4 /3")
+		b.gate(0)
+		b.gate(1)
+		b.write(Counter2, 3)
+		b.wave("/3 /3 /2 _1 /3")
+	})
 	t.Run("mode 2, new count", func(t *testing.T) {
 		b := newBench(t)
 		b.gate(1)
