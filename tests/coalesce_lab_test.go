@@ -30,6 +30,7 @@ func TestCoalescing(t *testing.T) {
 			{"rx, none", false, off, 0, eachItsOwn},
 			{"rx, 16 frames", false, netconf.Coalesce{RxFrames: 16, RxUsecs: 500_000, TxFrames: 1}, 0, atLeastEight},
 			{"rx, 60 ms", false, netconf.Coalesce{RxFrames: 10_000, RxUsecs: 60_000, TxFrames: 1}, 60_000, byTime},
+			{"rx, 60 ms, however many", false, netconf.Coalesce{RxUsecs: 60_000, TxFrames: 1}, 60_000, byTime},
 			{"rx, none again", false, off, 0, eachItsOwn},
 			{"tx, none", true, off, 0, eachItsOwn},
 			{"tx, 16 frames", true, netconf.Coalesce{TxFrames: 16, TxUsecs: 500_000}, 0, atLeastEight},

@@ -1,13 +1,15 @@
 package netdev
 
 import (
+	"math"
 	"sync/atomic"
 
 	"doorbell/virtio"
 )
 
 // Coalescing are the parameters of struct virtio_net_ctrl_coal: an interrupt comes with the MaxPackets-th packet or MaxUsecs microseconds
-// after the first that no interrupt told of, whichever is first. If either is 0, every batch is told of at once.
+// after the first that no interrupt told of, whichever is first. Without packets the time decides alone, as ethtool -C rx-usecs has it; without
+// a time every batch is told of at once, since a last packet would wait for ever.
 type Coalescing struct {
 	MaxPackets uint32 `json:"max_packets"`
 	MaxUsecs   uint32 `json:"max_usecs"`
@@ -35,7 +37,7 @@ func (w *coalescingWord) load() Coalescing {
 	return Coalescing{MaxPackets: uint32(v), MaxUsecs: uint32(v >> 32)}
 }
 
-func (c Coalescing) on() bool { return c.MaxPackets != 0 && c.MaxUsecs != 0 }
+func (c Coalescing) on() bool { return c.MaxUsecs != 0 }
 
 // coalescer decides when a queue interrupts. Its methods are the queue's goroutine's.
 type coalescer struct {
@@ -50,13 +52,13 @@ type coalescer struct {
 	own limits
 }
 
-// limits are Coalescing with the time in nanoseconds. If either is 0, every batch is told of at once.
+// limits are Coalescing with the time in nanoseconds, and the most packets there can be where they do not count.
 type limits struct {
 	packets uint32
 	time    int64
 }
 
-func (l limits) on() bool { return l.packets != 0 && l.time != 0 }
+func (l limits) on() bool { return l.time != 0 }
 
 // A transmit queue whose driver has set nothing tells of what is sent a little later, as NICs do: with the next interrupt for what is received,
 // Linux's driver looks at it anyway, and wants none of its own then. The time is that of ownFrames frames' work, since hosts differ, within
@@ -80,6 +82,9 @@ func (c *coalescer) limits() limits {
 		return c.own
 	}
 	p := c.params.load()
+	if p.MaxPackets == 0 {
+		p.MaxPackets = math.MaxUint32
+	}
 	return limits{p.MaxPackets, int64(p.MaxUsecs) * 1000}
 }
 

@@ -175,3 +175,21 @@ func TestCoalescingStarved(t *testing.T) {
 		g.receive(0)
 	}
 }
+
+// TestCoalescingTimeAlone: without a number of packets, as ethtool -C rx-usecs sets it, the time decides; a number without a time changes nothing.
+func TestCoalescingTimeAlone(t *testing.T) {
+	for _, c := range []struct{ packets, usecs, least, most uint32 }{{0, 10_000_000, 0, 0}, {16, 0, 30, 30}} {
+		w := newWire(1)
+		g := newGuest(t, setup{backend: w, transport: eventIdx, queueSize: 256})
+		g.start()
+		g.do(6, 1, le32(c.packets, c.usecs)...)
+		for range 30 {
+			w.put(0, ethernet(testMAC, 50, 1))
+			g.receive(0)
+		}
+		if n := uint32(g.interrupts(0)); n < c.least || n > c.most {
+			t.Errorf("%d packets, %d us: 30 frames had %d interrupts", c.packets, c.usecs, n)
+		}
+		g.close()
+	}
+}

@@ -93,6 +93,14 @@ func (l *listener) close() {
 	}
 }
 
+// family keeps 0.0.0.0 to IPv4: Go would listen for IPv6 as well. [::] is for both.
+func family(a netip.Addr) string {
+	if a.Is4() {
+		return "4"
+	}
+	return ""
+}
+
 // startForwards opens all ports before any is served.
 func (n *Network) startForwards() error {
 	for _, f := range n.cfg.Forwards {
@@ -100,9 +108,9 @@ func (n *Network) startForwards() error {
 		var err error
 		switch f.Network {
 		case "tcp":
-			l.tcp, err = net.ListenTCP("tcp", net.TCPAddrFromAddrPort(f.Host))
+			l.tcp, err = net.ListenTCP("tcp"+family(f.Host.Addr()), net.TCPAddrFromAddrPort(f.Host))
 		case "udp":
-			l.udp, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(f.Host))
+			l.udp, err = net.ListenUDP("udp"+family(f.Host.Addr()), net.UDPAddrFromAddrPort(f.Host))
 		default:
 			err = fmt.Errorf("network %q is neither tcp nor udp", f.Network)
 		}

@@ -14,6 +14,28 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
 )
 
+// TestForwardFamily: a port of every IPv4 address is none of IPv6's; [::] is both.
+func TestForwardFamily(t *testing.T) {
+	l, err := net.Listen("tcp6", "[::1]:0")
+	if err != nil {
+		t.Skip("a host without IPv6: ", err)
+	}
+	l.Close()
+	for _, c := range []struct {
+		host, dial string
+		reached    bool
+	}{{"0.0.0.0:0", "127.0.0.1", true}, {"0.0.0.0:0", "::1", false}, {"[::]:0", "127.0.0.1", true}, {"[::]:0", "::1", true}} {
+		n := newNetwork(t, Config{Forwards: []Forward{{"tcp", netip.MustParseAddrPort(c.host), netip.AddrPortFrom(guestAddr, 80)}}})
+		conn, err := net.Dial("tcp", net.JoinHostPort(c.dial, fmt.Sprint(n.Forwarded()[0].(*net.TCPAddr).Port)))
+		if err == nil {
+			conn.Close()
+		}
+		if (err == nil) != c.reached {
+			t.Errorf("%s by %s: %v", c.host, c.dial, err)
+		}
+	}
+}
+
 func TestForwards(t *testing.T) {
 	any := netip.MustParseAddrPort("127.0.0.1:0")
 	n := newNetwork(t, Config{Forwards: []Forward{
