@@ -5,6 +5,7 @@ import (
 
 	"doorbell/internal/kvm"
 	"doorbell/internal/ledger"
+	"doorbell/vcpu"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,29 +16,47 @@ import (
 // vectors take GSIs from 24 on; see messages.
 type Kernel struct {
 	messages
-	vm    *kvm.VM
-	lines []*Line
+	vm     *kvm.VM
+	caps   *kvm.Capabilities
+	levels [ioapicPins]kernelPin
+	close  []func() error
 }
 
-// NewKernel creates the controllers; before the machine's first vCPU.
-func NewKernel(vm *kvm.VM, caps *kvm.Capabilities) (*Kernel, error) {
-	for _, c := range []int{kvm.CapIRQChip, kvm.CapIRQFD} {
-		if err := caps.Require(c); err != nil {
+// newKernel creates the controllers; before the machine's first vCPU.
+func newKernel(c Config) (*Kernel, error) {
+	for _, cap := range []int{kvm.CapIRQChip, kvm.CapIRQFD} {
+		if err := c.Caps.Require(cap); err != nil {
 			return nil, err
 		}
 	}
-	if err := vm.CreateIRQChip(); err != nil {
+	if c.VCPUs > maxXAPICID {
+		if err := wideIDs(c, 0); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.VM.CreateIRQChip(); err != nil {
 		if errors.Is(err, unix.ENOTTY) || errors.Is(err, unix.EINVAL) {
 			return nil, &kvm.NotSupportedError{Feature: "the in-kernel irqchip", Reason: "the kernel was built without CONFIG_KVM_IOAPIC (" + err.Error() + ")"}
 		}
 		return nil, err
 	}
-	if caps.Value(kvm.CapPIT2) > 0 {
-		if err := vm.CreatePIT(); err != nil {
+	if c.Caps.Value(kvm.CapPIT2) > 0 {
+		if err := c.VM.CreatePIT(); err != nil {
 			return nil, err
 		}
 	}
-	return &Kernel{vm: vm, messages: newMessages(vm, pcRoutes(), caps.Value(kvm.CapIRQRouting))}, nil
+	return &Kernel{vm: c.VM, caps: c.Caps, messages: newMessages(c.VM, pcRoutes(), c.Caps.Value(kvm.CapIRQRouting))}, nil
+}
+
+// maxXAPICID is the number of vCPUs whose ids fit xAPIC's 8 bits, 255 being the broadcast.
+const maxXAPICID = 255
+
+// wideIDs lets KVM's local APICs have IDs of 32 bits; flags are further ones of KVM_CAP_X2APIC_API.
+func wideIDs(c Config, flags uint64) error {
+	if err := c.Caps.Require(kvm.CapX2APICAPI); err != nil {
+		return err
+	}
+	return c.VM.EnableCap(kvm.CapX2APICAPI, kvm.X2APICUse32BitIDs|kvm.X2APICDisableBroadcastQuirk|flags)
 }
 
 // pcRoutes are the routes that KVM_CREATE_IRQCHIP makes. Setting the table replaces them, so that they are part of every table.
@@ -55,15 +74,20 @@ func pcRoutes() []kvm.Route {
 	return routes
 }
 
-// ioapicPins is the number of input pins of KVM's IOAPIC (KVM_IOAPIC_NUM_PINS); their GSIs are 0 and up.
-const ioapicPins = 24
+// Name implements Chip.
+func (k *Kernel) Name() string { return KernelName }
 
-// Name is the controller's name on the command line and in reports.
-func (k *Kernel) Name() string { return "kernel" }
+// Registers implements Chip: KVM answers for all of them.
+func (k *Kernel) Registers() []Registers { return nil }
 
-// NewLine gives a device a line to a GSI below 24, counted in count. Its eventfd is bound by irqfd; KVM injects pin-routed
-// ones from a workqueue.
-func (k *Kernel) NewLine(gsi uint32, count *ledger.Line) (*Line, error) {
+// VCPU implements Chip: everything is inside KVM.
+func (k *Kernel) VCPU(int) vcpu.Controller { return nil }
+
+// NewLine implements Chip. The line's eventfd is bound by irqfd; KVM injects pin-routed ones from a workqueue.
+func (k *Kernel) NewLine(gsi uint32, count *ledger.Line) (Line, error) {
+	if gsi >= ioapicPins {
+		return nil, pinError(gsi)
+	}
 	fd, err := newEventFD()
 	if err != nil {
 		return nil, err
@@ -72,17 +96,17 @@ func (k *Kernel) NewLine(gsi uint32, count *ledger.Line) (*Line, error) {
 		unix.Close(fd)
 		return nil, err
 	}
-	l := &Line{GSI: gsi, eventfd: fd, count: count, remove: func() error { return k.vm.RemoveIRQFD(gsi, fd) }}
-	k.lines = append(k.lines, l)
+	l := &eventLine{gsi: gsi, eventfd: fd, count: count, remove: func() error { return k.vm.RemoveIRQFD(gsi, fd) }}
+	k.close = append(k.close, l.Close)
 	return l, nil
 }
 
-// Close takes every line off.
+// Close implements Chip.
 func (k *Kernel) Close() error {
 	var errs []error
-	for _, l := range k.lines {
-		errs = append(errs, l.Close())
+	for _, c := range k.close {
+		errs = append(errs, c())
 	}
-	k.lines = nil
+	k.close = nil
 	return errors.Join(errs...)
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // newMachine is a machine with KVM's controllers and no vCPU.
-func newMachine(t *testing.T) (*kvm.VM, *irqchip.Kernel) {
+func newMachine(t *testing.T) (*kvm.VM, irqchip.Chip) {
 	t.Helper()
 	sys, err := kvm.Open("/dev/kvm")
 	if err != nil {
@@ -31,7 +31,7 @@ func newMachine(t *testing.T) (*kvm.VM, *irqchip.Kernel) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { vm.Close() })
-	chip, err := irqchip.NewKernel(vm, caps)
+	chip, err := irqchip.New(irqchip.Config{Name: irqchip.KernelName, VM: vm, Caps: caps, VCPUs: 2, Ledger: ledger.New(2), Log: t.Logf})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,9 +26,11 @@ type messages struct {
 	kvm   router
 	fixed []kvm.Route // the chips' own
 	limit int         // entries that KVM's table may have, and the end of the GSIs
+	spare int         // entries that are kept for pins
 
 	mu     sync.Mutex
-	routed []*MessageVector // by GSI less firstMessage; nil is free
+	pins   [ioapicPins]pci.Message // level-triggered pins of an IOAPIC outside KVM; the zero message is none
+	routed []*MessageVector        // by GSI less firstMessage; nil is free
 	inUse  int
 
 	tables atomic.Uint64 // times that the table was replaced
@@ -95,6 +97,21 @@ func (m *messages) SetRoutes(batch []pci.Route) error {
 	return err
 }
 
+// setPin routes a pin, or takes its route with the zero message. KVM uses the route to know of which vectors' EOIs it has to tell.
+func (m *messages) setPin(pin int, msg pci.Message) (err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.pins[pin] == msg {
+		return nil
+	}
+	old := m.pins[pin]
+	m.pins[pin] = msg
+	if err = m.install(); err != nil {
+		m.pins[pin] = old
+	}
+	return err
+}
+
 // Release implements pci.Vectors. A table that KVM refuses leaves routes behind that nothing uses.
 func (m *messages) Release(batch []pci.Vector) {
 	m.mu.Lock()
@@ -126,7 +143,7 @@ func (m *messages) take(v *MessageVector) error {
 	for at < len(m.routed) && m.routed[at] != nil {
 		at++
 	}
-	if len(m.fixed)+m.inUse >= m.limit || firstMessage+at >= m.limit {
+	if len(m.fixed)+m.spare+m.inUse >= m.limit || firstMessage+at >= m.limit {
 		return fmt.Errorf("%s vector %d: no GSI is free: all %d routes of KVM's table are in use", v.device, v.number, m.limit)
 	}
 	if at == len(m.routed) {
@@ -147,7 +164,12 @@ func (m *messages) give(v *MessageVector) {
 
 // install hands KVM the table. Called with mu held.
 func (m *messages) install() error {
-	routes := append(make([]kvm.Route, 0, len(m.fixed)+m.inUse), m.fixed...)
+	routes := append(make([]kvm.Route, 0, len(m.fixed)+len(m.pins)+m.inUse), m.fixed...)
+	for pin, msg := range m.pins {
+		if msg != (pci.Message{}) {
+			routes = append(routes, kvm.Route{MSI: &kvm.MSIRoute{GSI: uint32(pin), AddressLo: uint32(msg.Address), AddressHi: uint32(msg.Address >> 32), Data: msg.Data}})
+		}
+	}
 	for _, v := range m.routed {
 		if v != nil {
 			routes = append(routes, kvm.Route{MSI: &kvm.MSIRoute{

@@ -35,7 +35,9 @@ type Config struct {
 	Bus    Bus
 	Ledger *ledger.Ledger
 	Memory GuestMemory
-	Setup  func(*kvm.VCPU) error // CPUID, registers: called on the vCPU's thread before it runs
+	// Controller is what of the interrupt controllers is outside KVM; nil if all of them are inside.
+	Controller Controller
+	Setup      func(*kvm.VCPU) error // CPUID, registers: called on the vCPU's thread before it runs
 }
 
 // What kick's caller wants of the thread, as bits.
@@ -52,11 +54,10 @@ type CPU struct {
 	book  *ledger.VCPU
 	stats *kvm.Stats
 
-	tid  int           // of the locked thread
-	want atomic.Uint32 // what is asked of it; written by anyone, read by the thread after an interrupted run
-
-	kicks  sync.Mutex // held while the vCPU is kicked, so that it is not released meanwhile; the loop never takes it
-	closed bool       // guarded by kicks: there is nothing left to kick
+	tid   int           // of the locked thread
+	want  atomic.Uint32 // what is asked of it; written by anyone, read by the thread before each entry
+	where atomic.Uint32 // what the thread does: see kick
+	gate  atomic.Int32  // who is in kick, and whether there is anything left to kick: see kick
 
 	start chan struct{} // closed by Run
 	stop  chan Stop     // receives one Stop when the loop ends
@@ -114,7 +115,13 @@ func (c *CPU) create() (err error) {
 	if c.stats, err = c.kvm.Stats(); err != nil {
 		c.stats = nil // an older kernel: the report says so
 	}
-	if err := c.cfg.Setup(c.kvm); err != nil {
+	if c.cfg.Controller != nil {
+		err = c.cfg.Controller.Setup(c)
+	}
+	if err == nil {
+		err = c.cfg.Setup(c.kvm)
+	}
+	if err != nil {
 		c.release()
 		return err
 	}
@@ -144,33 +151,47 @@ func (c *CPU) Stats() *kvm.Stats { return c.stats }
 // vCPU's own thread too; after Close it does nothing.
 func (c *CPU) Stop() {
 	c.want.Or(wantStop)
-	c.kick()
-}
-
-// kick ends the current or the next KVM_RUN. The bit covers a thread that is about to enter, the signal one that is inside.
-func (c *CPU) kick() {
-	c.kicks.Lock()
-	defer c.kicks.Unlock()
-	if c.closed {
-		return
-	}
-	c.page.RequestExit()
-	_ = unix.Tgkill(os.Getpid(), c.tid, kickSignal)
+	c.Kick()
 }
 
 // Close releases the vCPU after its loop has ended, or before it began, and waits for the thread.
 func (c *CPU) Close() {
-	c.kicks.Lock()
-	c.closed = true
-	c.kicks.Unlock()
+	c.closeGate()
 	close(c.done)
 	<-c.gone
 }
 
 // loop runs the guest until somebody asks it to stop or it cannot go on.
 func (c *CPU) loop() Stop {
+	controller := c.cfg.Controller
 	for {
-		switch errno := c.kvm.Run(); errno {
+		if c.page.ExitRequested() {
+			c.page.ClearExit() // before looking at what is wanted: see Kick
+		}
+		if want := c.want.Load(); want != 0 {
+			if want&wantStop != 0 {
+				return Stop{VCPU: c.cfg.ID, Kind: Asked, Detail: "asked to stop" + c.position(nil)}
+			}
+			c.want.And(^uint32(wantNMI)) // before it is done: one that comes meanwhile kicks again
+			c.lint1()
+		}
+		if controller != nil {
+			run, err := controller.Enter(c)
+			if err != nil {
+				return Stop{VCPU: c.cfg.ID, Kind: RunFailed, Detail: err.Error() + c.position(nil)}
+			}
+			if !run {
+				c.sleep()
+				continue
+			}
+		}
+		c.where.Store(inGuest)
+		errno := c.kvm.Run()
+		c.where.Store(outside)
+		if controller != nil {
+			controller.Left(c)
+		}
+		switch errno {
 		case 0:
 			reason := c.page.Reason()
 			c.book.Exit(reason)
@@ -180,26 +201,20 @@ func (c *CPU) loop() Stop {
 				c.cfg.Bus.Port(c.cfg.ID, p.Port, int(p.Size), p.Write, p.Data)
 			case kvm.ExitMmio:
 				m := c.page.MMIO()
-				c.cfg.Bus.Memory(c.cfg.ID, m.Addr, m.Write, m.Data)
+				if controller == nil || !controller.Memory(m.Addr, m.Write, m.Data) {
+					c.cfg.Bus.Memory(c.cfg.ID, m.Addr, m.Write, m.Data)
+				}
 			default:
-				return c.failed(reason)
+				if controller == nil || !controller.Exit(c, reason) {
+					return c.failed(reason)
+				}
 			}
 		case unix.EINTR:
 			c.book.Kick()
-			// Clear before reading: a request that comes in between sets the bit again and costs one more turn.
-			c.page.ClearExit()
-			want := c.want.Load()
-			if want&wantStop != 0 {
-				return Stop{VCPU: c.cfg.ID, Kind: Asked, Detail: "asked to stop" + c.where(nil)}
-			}
-			if want&wantNMI != 0 {
-				c.want.And(^uint32(wantNMI)) // before it is done: one that comes meanwhile kicks again
-				c.lint1()
-			}
 		case unix.EAGAIN:
 			// An application processor between INIT and SIPI has nothing to run yet.
 		default:
-			return Stop{VCPU: c.cfg.ID, Kind: RunFailed, Detail: fmt.Sprintf("KVM_RUN: %v%s", errno, c.where(nil))}
+			return Stop{VCPU: c.cfg.ID, Kind: RunFailed, Detail: fmt.Sprintf("KVM_RUN: %v%s", errno, c.position(nil))}
 		}
 	}
 }

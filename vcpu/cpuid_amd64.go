@@ -9,7 +9,9 @@ import (
 // Topology is what CPUID tells a guest about its processors: one package of single-threaded cores.
 type Topology struct {
 	VCPUs       int
-	TSCDeadline bool // KVM's LAPIC timer has the TSC-deadline mode
+	TSCDeadline bool // the local APIC's timer has the TSC-deadline mode
+	X2APIC      bool // the local APIC has the x2APIC mode
+	UserLAPIC   bool // the local APIC is not KVM's
 }
 
 // CPUID leaves and the bits that are set per machine or per vCPU (Intel SDM volume 2, CPUID; AMD APM volume 3, appendix E).
@@ -26,7 +28,13 @@ const (
 	ecxX2APIC      = 1 << 21
 	ecxTSCDeadline = 1 << 24
 	ecxHypervisor  = 1 << 31
-	edxHTT         = 1 << 28
+
+	// What KVM offers a guest and does with its own local APICs only (Documentation/virt/kvm/x86/cpuid.rst): asynchronous page faults (bits 4
+	// and 14), an EOI without an exit (6), halted vCPUs kicked by a hypercall (7), IPIs by one (11), yielding to an IPI's target (13).
+	leafKVMFeatures = 0x40000001
+	kvmNeedsLAPIC   = 1<<4 | 1<<6 | 1<<7 | 1<<11 | 1<<13 | 1<<14
+
+	edxHTT = 1 << 28
 
 	levelSMT  = 1 << 8 // leaf 0xb, ECX[15:8]: the kind of a topology level
 	levelCore = 2 << 8
@@ -43,13 +51,20 @@ func CPUID(supported []kvm.CPUIDEntry, t Topology, id uint32) []kvm.CPUIDEntry {
 		switch e.Function {
 		case leafFeatures:
 			e.EBX = e.EBX&0xffff | min(n, 255)<<16 | id<<24
-			e.ECX = e.ECX&^(ecxMonitor|ecxTSCDeadline) | ecxHypervisor | ecxX2APIC
+			e.ECX = e.ECX&^(ecxMonitor|ecxTSCDeadline|ecxX2APIC) | ecxHypervisor
+			if t.X2APIC {
+				e.ECX |= ecxX2APIC
+			}
 			if t.TSCDeadline {
 				e.ECX |= ecxTSCDeadline
 			}
 			e.EDX &^= edxHTT
 			if n > 1 {
 				e.EDX |= edxHTT
+			}
+		case leafKVMFeatures:
+			if t.UserLAPIC {
+				e.EAX &^= kvmNeedsLAPIC
 			}
 		case leafCache, leafAMDCache:
 			if e.EAX&0x1f == 0 {

@@ -14,22 +14,22 @@ func (c *CPU) failed(reason uint32) Stop {
 	switch reason {
 	case kvm.ExitShutdown:
 		s.Kind = TripleFault
-		s.Detail = "triple fault" + c.whereBeforeReset()
+		s.Detail = "triple fault" + c.positionBeforeReset()
 	case kvm.ExitFailEntry:
 		s.Kind = EntryFailed
-		s.Detail = fmt.Sprintf("the processor refused to enter the guest, hardware reason %#x%s", c.page.EntryFailure(), c.where(nil))
+		s.Detail = fmt.Sprintf("the processor refused to enter the guest, hardware reason %#x%s", c.page.EntryFailure(), c.position(nil))
 	case kvm.ExitUnknown:
-		s.Detail = fmt.Sprintf("unknown hardware exit %#x%s", c.page.UnknownExit(), c.where(nil))
+		s.Detail = fmt.Sprintf("unknown hardware exit %#x%s", c.page.UnknownExit(), c.position(nil))
 	case kvm.ExitHlt:
 		s.Kind = Halted
-		s.Detail = "halted" + c.where(nil)
+		s.Detail = "halted" + c.position(nil)
 	case kvm.ExitInternalError:
 		sub, insn := c.page.InternalError()
 		s.Kind = InternalError
-		s.Detail = fmt.Sprintf("KVM internal error %d%s", sub, c.where(insn))
+		s.Detail = fmt.Sprintf("KVM internal error %d%s", sub, c.position(insn))
 		if sub == kvm.InternalErrorEmulation {
 			s.Kind = Emulation
-			s.Detail = "KVM cannot emulate an instruction" + c.where(insn)
+			s.Detail = "KVM cannot emulate an instruction" + c.position(insn)
 		}
 	case kvm.ExitSystemEvent:
 		switch ev := c.page.SystemEvent(); ev {
@@ -43,14 +43,14 @@ func (c *CPU) failed(reason uint32) Stop {
 			s.Detail = fmt.Sprintf("system event %d", ev)
 		}
 	default:
-		s.Detail = fmt.Sprintf("unexpected exit %s%s", kvm.ExitName(reason), c.where(nil))
+		s.Detail = fmt.Sprintf("unexpected exit %s%s", kvm.ExitName(reason), c.position(nil))
 	}
 	return s
 }
 
-// whereBeforeReset is where, unless the vCPU's state is that of a reset: after SVM's shutdown intercept the VMCB is undefined
+// positionBeforeReset is the position, unless the vCPU's state is that of a reset: after SVM's shutdown intercept the VMCB is undefined
 // (AMD APM volume 2, 15.14.3), so that KVM resets the vCPU before it tells us.
-func (c *CPU) whereBeforeReset() string {
+func (c *CPU) positionBeforeReset() string {
 	const resetRIP, resetCS = 0xfff0, 0xf000
 	regs, err := c.kvm.Regs()
 	if err != nil {
@@ -60,12 +60,12 @@ func (c *CPU) whereBeforeReset() string {
 	if err == nil && regs.RIP == resetRIP && sregs.CS.Selector == resetCS {
 		return " (an AMD processor does not keep where)"
 	}
-	return c.where(nil)
+	return c.position(nil)
 }
 
-// where is " at RIP ...: instruction (bytes)" for the guest's present position, or empty if its registers cannot be read.
+// position is " at RIP ...: instruction (bytes)" for the guest's present position, or empty if its registers cannot be read.
 // insn are the instruction's bytes if KVM gave them; otherwise they are read from guest memory.
-func (c *CPU) where(insn []byte) string {
+func (c *CPU) position(insn []byte) string {
 	regs, err := c.kvm.Regs()
 	if err != nil {
 		return ""

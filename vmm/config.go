@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 
 	"doorbell/guest/memory"
+	"doorbell/irqchip"
 )
 
 // Config is what a machine is made of.
@@ -15,7 +18,7 @@ type Config struct {
 	Cmdline string
 	Memory  uint64 // bytes
 	VCPUs   int
-	IRQChip string // "kernel"
+	IRQChip string // one of irqchip.Names
 	Net     NetConfig
 
 	// NMI presses the machine's NMI button, once for each value, while the guest runs; nil is never. It is not closed.
@@ -59,8 +62,8 @@ func (c *Config) Validate(maxVCPUs int) error {
 		return &ConfigError{"-c", fmt.Sprintf("%d vCPUs: a machine needs at least one", c.VCPUs)}
 	case c.VCPUs > maxVCPUs:
 		return &ConfigError{"-c", fmt.Sprintf("%d vCPUs are more than this host allows (%d, by KVM_CAP_MAX_VCPUS)", c.VCPUs, maxVCPUs)}
-	case c.IRQChip != "kernel":
-		return &ConfigError{"--irqchip", fmt.Sprintf("%q: this doorbell has only kernel", c.IRQChip)}
+	case !slices.Contains(irqchip.Names, c.IRQChip):
+		return &ConfigError{"--irqchip", fmt.Sprintf("%q: there is %s", c.IRQChip, strings.Join(irqchip.Names, ", "))}
 	case c.Kernel == "":
 		return &ConfigError{"-k", "no kernel"}
 	case len(c.Cmdline) > maxCmdline:

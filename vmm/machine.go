@@ -30,7 +30,7 @@ type Machine struct {
 	caps   *kvm.Capabilities
 	memory *memory.Memory
 	plan   *guest.Plan
-	chip   *irqchip.Kernel
+	chip   irqchip.Chip
 	ledger *ledger.Ledger
 	bus    *Bus
 	pci    *pciBus
@@ -137,20 +137,23 @@ func (m *Machine) createChips() (err error) {
 			return err
 		}
 	}
-	if m.cfg.VCPUs > maxXAPICID {
-		if err := m.caps.Require(kvm.CapX2APICAPI); err != nil {
-			return err
-		}
-		if err := m.vm.EnableCap(kvm.CapX2APICAPI, kvm.X2APICUse32BitIDs|kvm.X2APICDisableBroadcastQuirk); err != nil {
+	bits, err := m.physicalBits()
+	if err != nil {
+		return err
+	}
+	m.chip, err = irqchip.New(irqchip.Config{
+		Name: m.cfg.IRQChip, VM: m.vm, Caps: m.caps, VCPUs: m.cfg.VCPUs, Ledger: m.ledger, PhysBits: bits, Log: m.cfg.Log,
+	})
+	if err != nil {
+		return fmt.Errorf("--irqchip %s: %w", m.cfg.IRQChip, err)
+	}
+	for _, r := range m.chip.Registers() {
+		if err := m.bus.add(r.Name, r.Space, r.Base, r.Size, r.Granule, r.Device); err != nil {
 			return err
 		}
 	}
-	m.chip, err = irqchip.NewKernel(m.vm, m.caps)
-	return err
+	return nil
 }
-
-// maxXAPICID is the number of vCPUs whose ids fit xAPIC's 8 bits, 255 being the broadcast.
-const maxXAPICID = 255
 
 // load writes the guest into its memory.
 func (m *Machine) load() error {
@@ -184,10 +187,14 @@ func (m *Machine) createVCPUs() error {
 	if err != nil {
 		return err
 	}
-	top := vcpu.Topology{VCPUs: m.cfg.VCPUs, TSCDeadline: m.caps.Value(kvm.CapTSCDeadlineTimer) > 0}
+	top := vcpu.Topology{VCPUs: m.cfg.VCPUs, TSCDeadline: m.caps.Value(kvm.CapTSCDeadlineTimer) > 0, X2APIC: true}
+	if m.chip.Name() == irqchip.UserName {
+		// KVM has TSC-deadline mode for local APICs of its own only, and takes a guest's write of the MSR for nothing.
+		top.UserLAPIC, top.TSCDeadline, top.X2APIC = true, false, m.caps.Value(kvm.CapX86UserSpaceMSR)&kvm.MSRExitReasonInvalid != 0
+	}
 	for id := range m.cfg.VCPUs {
 		cpu, err := vcpu.New(vcpu.Config{
-			VM: m.vm, ID: id, Bus: m.bus, Ledger: m.ledger, Memory: m.memory,
+			VM: m.vm, ID: id, Bus: m.bus, Ledger: m.ledger, Memory: m.memory, Controller: m.chip.VCPU(id),
 			Setup: func(c *kvm.VCPU) error {
 				if err := errors.Join(c.SetCPUID(vcpu.CPUID(supported, top, uint32(id))), c.SetMSRs(vcpu.FirmwareMSRs()...)); err != nil {
 					return err

@@ -42,7 +42,7 @@ func (g *guestFlags) add(f *pflag.FlagSet) {
 	f.StringVarP(&g.cmdline, "cmdline", "p", "", "kernel command line (default: the default guest's)")
 	f.StringVarP(&g.memory, "memory", "m", "512M", "guest memory, with K, M, G or T")
 	f.IntVarP(&g.vcpus, "cpus", "c", 2, "number of vCPUs")
-	f.StringVar(&g.irqchip, "irqchip", "kernel", "interrupt controllers: kernel")
+	f.StringVar(&g.irqchip, "irqchip", "kernel", "interrupt controllers: kernel (all in KVM), split (local APICs in KVM) or user (none in KVM)")
 	f.StringVar(&g.net, "net", "user", "network card: user, tap=NAME or none, with ,queues=N ,io=poll|block|spin ,mac=ADDR\n,off=FEATURE+FEATURE (virtio's, as in off=ring_packed+event_idx) and, for user, ,hostfwd=tcp:[ADDR]:PORT-[ADDR]:PORT")
 	f.StringVar(&g.host, "host", "auto", "where to run: auto, here, or tcg (the emulated host)")
 	f.StringArrayVar(&g.reports, "report", nil, "text, json or none, each with =FILE if wanted; several separated by commas")

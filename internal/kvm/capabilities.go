@@ -46,6 +46,7 @@ var wanted = []struct {
 	{CapSetTSSAddr, "only needed on old Intel processors", "2.6.25"},
 	{CapSetIdentityMapAddr, "only needed on old Intel processors", "2.6.33"},
 	{CapUserNMI, "no NMI from userspace", "2.6.28"},
+	{CapVCPUEvents, "no INIT of a vCPU without an in-kernel LAPIC", "2.6.33"},
 	{CapX86UserSpaceMSR, "no MSR exits", "5.10"},
 	{CapX86DisableExits, "HLT, MWAIT and PAUSE always exit", "4.17"},
 	{CapBinaryStatsFD, "KVM's own counters are not in the report", "5.14"},

@@ -31,8 +31,60 @@ func (r *RunPage) ClearExit() {
 	atomic.AndUint32((*uint32)(unsafe.Pointer(&r.mem[0])), ^uint32(immediateExitBit))
 }
 
+// ExitRequested says that somebody has called RequestExit since the last ClearExit.
+func (r *RunPage) ExitRequested() bool {
+	return atomic.LoadUint32((*uint32)(unsafe.Pointer(&r.mem[0])))&immediateExitBit != 0
+}
+
 // Reason is the exit reason of the last run: Exit* constants.
 func (r *RunPage) Reason() uint32 { return r.h.exitReason }
+
+// The fields that a local APIC outside KVM works with (Documentation/virt/kvm/api.rst, "The kvm_run structure"). KVM fills in Ready,
+// InterruptFlag, CR8 and APICBase with every return of KVM_RUN; it reads CR8 and the window's request at each entry. With an in-kernel
+// LAPIC, in split mode, Ready and the window are those of the PIC's vectors, and CR8 is not read.
+
+// Ready says that the vCPU can take a vector by Interrupt with the next entry.
+func (r *RunPage) Ready() bool { return r.h.readyForInterruptInjection != 0 }
+
+// InterruptFlag is the guest's RFLAGS.IF.
+func (r *RunPage) InterruptFlag() bool { return r.h.ifFlag != 0 }
+
+// RequestWindow asks KVM to return with KVM_EXIT_IRQ_WINDOW_OPEN as soon as the vCPU is ready, or not to.
+func (r *RunPage) RequestWindow(on bool) {
+	// Only the vCPU's thread writes this byte. Its neighbour, immediate_exit, is anybody's, and a store of one byte leaves it alone.
+	r.h.requestInterruptWindow = 0
+	if on {
+		r.h.requestInterruptWindow = 1
+	}
+}
+
+// CR8 is the task priority class; bits 3:0.
+func (r *RunPage) CR8() uint8 { return uint8(r.h.cr8) }
+
+// SetCR8 changes it.
+func (r *RunPage) SetCR8(v uint8) { r.h.cr8 = uint64(v & 0xf) }
+
+// APICBase is IA32_APIC_BASE, which KVM keeps for a vCPU without an in-kernel LAPIC and tells nobody when it changes.
+func (r *RunPage) APICBase() uint64 { return r.h.apicBase }
+
+// EOIVector is KVM_EXIT_IOAPIC_EOI's: the vector that an in-kernel LAPIC has ended, for an IOAPIC in userspace.
+func (r *RunPage) EOIVector() uint8 { return r.h.union[0] }
+
+// MSRAccess is KVM_EXIT_X86_RDMSR and WRMSR: an access that KVM has no register for or refuses.
+func (r *RunPage) MSRAccess() (index uint32, value uint64) {
+	u := &r.h.union
+	return binary.LittleEndian.Uint32(u[12:]), binary.LittleEndian.Uint64(u[16:])
+}
+
+// CompleteMSR is the answer to it: a general-protection exception, or else success, with the value that RDMSR gives.
+func (r *RunPage) CompleteMSR(value uint64, fault bool) {
+	u := &r.h.union
+	u[0] = 0
+	if fault {
+		u[0] = 1
+	}
+	binary.LittleEndian.PutUint64(u[16:], value)
+}
 
 // PortAccess is KVM_EXIT_IO: count accesses of size bytes each (a string instruction makes many at once).
 type PortAccess struct {

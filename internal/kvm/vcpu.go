@@ -9,6 +9,8 @@ type VCPU struct {
 	id  int
 	fd  int
 	run *RunPage
+
+	vector interrupt // KVM_INTERRUPT's argument, here so that it costs no allocation
 }
 
 // ID is the vCPU's number, which is its APIC id.
@@ -108,6 +110,31 @@ func (c *VCPU) SetLAPIC(l *LAPICState) error {
 func (c *VCPU) NMI() error {
 	_, err := ioctlValue(c.fd, kvmNmi, 0)
 	return fail(kvmNmi, err, "vcpu %d", c.id)
+}
+
+// Interrupt injects a vector as a processor without a local APIC takes it: the guest gets it with the next entry, if RunPage.Ready said that it
+// can. With an in-kernel LAPIC, in split mode, it is the PIC's vector. It allocates nothing.
+func (c *VCPU) Interrupt(vector uint8) error {
+	c.vector.Vector = uint32(vector)
+	_, err := ioctlPointer(c.fd, kvmInterrupt, &c.vector)
+	if err == nil {
+		return nil
+	}
+	return fail(kvmInterrupt, err, "vcpu %d vector %#x", c.id, vector)
+}
+
+// ForgetEvents drops exceptions, interrupts and NMIs that wait to be delivered or block others, as INIT does.
+func (c *VCPU) ForgetEvents() error {
+	e := vcpuEvents{Flags: vcpuEventNMIPending}
+	_, err := ioctlPointer(c.fd, kvmSetVcpuEvents, &e)
+	return fail(kvmSetVcpuEvents, err, "vcpu %d", c.id)
+}
+
+// ResetDebugRegs gives the debug registers their values after RESET and INIT (Intel SDM volume 3, 10.1.1).
+func (c *VCPU) ResetDebugRegs() error {
+	d := debugRegs{DR6: 0xffff0ff0, DR7: 0x400}
+	_, err := ioctlPointer(c.fd, kvmSetDebugregs, &d)
+	return fail(kvmSetDebugregs, err, "vcpu %d", c.id)
 }
 
 // MPState is whether the vCPU runs, halts or waits to be started: MPState* constants.

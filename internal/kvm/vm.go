@@ -77,7 +77,13 @@ func (v *VM) IRQFD(gsi uint32, eventfd int) error {
 	return fail(kvmIrqfd, err, "gsi %d", gsi)
 }
 
-// RemoveIRQFD undoes IRQFD. It returns when no injection from eventfd is under way any more.
+// ResampledIRQFD makes eventfd raise gsi to a level, which stays until the guest ends the interrupt; KVM then lowers it and signals resample.
+func (v *VM) ResampledIRQFD(gsi uint32, eventfd, resample int) error {
+	_, err := ioctlPointer(v.fd, kvmIrqfd, &irqfd{FD: uint32(eventfd), GSI: gsi, Flags: irqfdFlagResample, ResampleFD: uint32(resample)})
+	return fail(kvmIrqfd, err, "gsi %d, resampled", gsi)
+}
+
+// RemoveIRQFD undoes IRQFD and ResampledIRQFD. It returns when no injection from eventfd is under way any more.
 func (v *VM) RemoveIRQFD(gsi uint32, eventfd int) error {
 	_, err := ioctlPointer(v.fd, kvmIrqfd, &irqfd{FD: uint32(eventfd), GSI: gsi, Flags: irqfdFlagDeassign})
 	return fail(kvmIrqfd, err, "remove gsi %d", gsi)

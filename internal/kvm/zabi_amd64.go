@@ -11,6 +11,7 @@ const (
 	MPStateInitReceived         = 0x2  // KVM_MP_STATE_INIT_RECEIVED
 	pitSpeakerDummy             = 0x1  // KVM_PIT_SPEAKER_DUMMY
 	irqfdFlagDeassign           = 0x1  // KVM_IRQFD_FLAG_DEASSIGN
+	irqfdFlagResample           = 0x2  // KVM_IRQFD_FLAG_RESAMPLE
 	ioeventfdFlagPIO            = 0x2  // KVM_IOEVENTFD_FLAG_PIO
 	ioeventfdFlagDeassign       = 0x4  // KVM_IOEVENTFD_FLAG_DEASSIGN
 	RoutingIRQChip              = 0x1  // KVM_IRQ_ROUTING_IRQCHIP
@@ -24,11 +25,14 @@ const (
 	SystemEventReset            = 0x2  // KVM_SYSTEM_EVENT_RESET
 	SystemEventCrash            = 0x3  // KVM_SYSTEM_EVENT_CRASH
 	ioDirectionOut              = 0x1  // KVM_EXIT_IO_OUT
+	MSRExitReasonInvalid        = 0x1  // KVM_MSR_EXIT_REASON_INVAL
+	vcpuEventNMIPending         = 0x1  // KVM_VCPUEVENT_VALID_NMI_PENDING
 	CPUIDSignificantIndex       = 0x1  // KVM_CPUID_FLAG_SIGNIFCANT_INDEX
 	X2APICUse32BitIDs           = 0x1  // KVM_X2APIC_API_USE_32BIT_IDS
 	X2APICDisableBroadcastQuirk = 0x2  // KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK
 	CapIRQChip                  = 0x0  // KVM_CAP_IRQCHIP
 	CapUserMemory               = 0x3  // KVM_CAP_USER_MEMORY
+	CapVCPUEvents               = 0x29 // KVM_CAP_VCPU_EVENTS
 	CapSetTSSAddr               = 0x4  // KVM_CAP_SET_TSS_ADDR
 	CapExtCPUID                 = 0x7  // KVM_CAP_EXT_CPUID
 	CapNrVCPUs                  = 0x9  // KVM_CAP_NR_VCPUS
@@ -63,6 +67,7 @@ const (
 var capabilityNames = map[int]string{
 	CapIRQChip:                "irqchip",
 	CapUserMemory:             "user_memory",
+	CapVCPUEvents:             "vcpu_events",
 	CapSetTSSAddr:             "set_tss_addr",
 	CapExtCPUID:               "ext_cpuid",
 	CapNrVCPUs:                "nr_vcpus",
@@ -124,6 +129,11 @@ var (
 	kvmGetMpState          = request{0x8004ae98, "KVM_GET_MP_STATE"}
 	kvmTranslate           = request{0xc018ae85, "KVM_TRANSLATE"}
 	kvmNmi                 = request{0xae9a, "KVM_NMI"}
+	kvmInterrupt           = request{0x4004ae86, "KVM_INTERRUPT"}
+	kvmGetVcpuEvents       = request{0x8040ae9f, "KVM_GET_VCPU_EVENTS"}
+	kvmSetVcpuEvents       = request{0x4040aea0, "KVM_SET_VCPU_EVENTS"}
+	kvmGetDebugregs        = request{0x8080aea1, "KVM_GET_DEBUGREGS"}
+	kvmSetDebugregs        = request{0x4080aea2, "KVM_SET_DEBUGREGS"}
 	kvmGetTscKhz           = request{0xaea3, "KVM_GET_TSC_KHZ"}
 )
 
@@ -251,6 +261,40 @@ type LAPICState struct {
 // mpState is struct kvm_mp_state: whether a vCPU runs, halts or waits for INIT and SIPI.
 type mpState struct {
 	State uint32 // mp_state
+}
+
+// interrupt is struct kvm_interrupt: a vector to inject.
+type interrupt struct {
+	Vector uint32 // irq
+}
+
+// vcpuEvents is struct kvm_vcpu_events: what waits to be delivered to a vCPU.
+type vcpuEvents struct {
+	ExceptionInjected     uint8  // exception.injected
+	ExceptionNr           uint8  // exception.nr
+	ExceptionHasErrorCode uint8  // exception.has_error_code
+	ExceptionPending      uint8  // exception.pending
+	ExceptionErrorCode    uint32 // exception.error_code
+	InterruptInjected     uint8  // interrupt.injected
+	InterruptNr           uint8  // interrupt.nr
+	InterruptSoft         uint8  // interrupt.soft
+	InterruptShadow       uint8  // interrupt.shadow
+	NMIInjected           uint8  // nmi.injected
+	NMIPending            uint8  // nmi.pending
+	NMIMasked             uint8  // nmi.masked
+	_                     [1]byte
+	SIPIVector            uint32 // sipi_vector
+	Flags                 uint32 // flags
+	_                     [40]byte
+}
+
+// debugRegs is struct kvm_debugregs: the debug registers.
+type debugRegs struct {
+	DB    [4]uint64 // db
+	DR6   uint64    // dr6
+	DR7   uint64    // dr7
+	Flags uint64    // flags
+	_     [72]byte
 }
 
 // translation is struct kvm_translation: a guest-virtual address and what its page tables make of it.

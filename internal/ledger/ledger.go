@@ -20,10 +20,16 @@ type Ledger struct {
 type VCPU struct {
 	exits    [kvm.NumExits + 1]Counter // by KVM exit reason; the last one for reasons that this build does not know
 	kicks    Counter                   // KVM_RUN ended by a signal or immediate_exit: not an exit
+	windows  Counter                   // entries that asked KVM for an interrupt window
+	injected Counter                   // vectors given to KVM by KVM_INTERRUPT
 	nmis     Counter                   // NMIs queued for it
 	nmisLost Counter                   // pulses of LINT1 that its local APIC did not take for one
 	accesses []Counter                 // by device, register, direction and width
 	strays   strays                    // by address, where no device answers
+	_        [64]byte                  // keeps what others count off this thread's cache lines
+	asked    Shared                    // kicks that somebody asked for
+	signals  Shared                    // of these, signals sent because the thread was in the guest
+	wakeups  Shared                    // of these, the thread woken because it slept
 	_        [64]byte                  // keeps two vCPUs' counters off one cache line
 }
 
@@ -44,6 +50,33 @@ func (v *VCPU) Kick() { v.kicks.Add(1) }
 
 // Kicks is how often a signal ended KVM_RUN.
 func (v *VCPU) Kicks() uint64 { return v.kicks.Load() }
+
+// Window counts an entry that asked KVM to return when the guest can take an interrupt.
+func (v *VCPU) Window() { v.windows.Add(1) }
+
+// Windows is how often that was asked.
+func (v *VCPU) Windows() uint64 { return v.windows.Load() }
+
+// Injected counts a vector given to KVM by KVM_INTERRUPT.
+func (v *VCPU) Injected() { v.injected.Add(1) }
+
+// Injections is how many vectors were given to KVM by KVM_INTERRUPT.
+func (v *VCPU) Injections() uint64 { return v.injected.Load() }
+
+// KickAsked, KickSignalled and KickWoken count, on any thread, that somebody wants the vCPU's thread out of the guest or out of its sleep, and
+// what that needed. A thread that is neither in the guest nor asleep needs nothing.
+func (v *VCPU) KickAsked() { v.asked.Add(1) }
+
+// KickSignalled counts a signal.
+func (v *VCPU) KickSignalled() { v.signals.Add(1) }
+
+// KickWoken counts a wake-up.
+func (v *VCPU) KickWoken() { v.wakeups.Add(1) }
+
+// KicksAsked is how many kicks were asked for; signals and wakeups are those that were sent.
+func (v *VCPU) KicksAsked() (asked, signals, wakeups uint64) {
+	return v.asked.Load(), v.signals.Load(), v.wakeups.Load()
+}
 
 // NMI counts a pulse of LINT1, and whether it became an NMI.
 func (v *VCPU) NMI(queued bool) {
@@ -83,18 +116,14 @@ func (v *VCPU) ExitsByReason() map[string]uint64 {
 // Space tells ports from memory.
 type Space uint8
 
-// The two address spaces of an x86 machine.
+// The address spaces of an x86 machine that devices' registers are in.
 const (
 	Port Space = iota
 	Memory
+	MSR // of accesses that exit to userspace
 )
 
-func (s Space) String() string {
-	if s == Port {
-		return "port"
-	}
-	return "mmio"
-}
+func (s Space) String() string { return [...]string{"port", "mmio", "msr"}[s] }
 
 // device is what AddDevice was told.
 type device struct {

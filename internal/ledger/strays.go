@@ -21,13 +21,17 @@ const (
 	keyMemory  = 1 << 62
 	keyWrite   = 1 << 61
 	keyWidth   = 59 // two bits
-	keyAddr    = 1<<keyWidth - 1
+	keyMSR     = 1 << 58
+	keyAddr    = 1<<58 - 1
 )
 
 func (s *strays) add(space Space, addr uint64, write bool, width int) {
 	key := keyPresent | addr&keyAddr | uint64(widthIndex(width))<<keyWidth
-	if space == Memory {
+	switch space {
+	case Memory:
 		key |= keyMemory
+	case MSR:
+		key |= keyMSR
 	}
 	if write {
 		key |= keyWrite
@@ -55,8 +59,11 @@ func (s *strays) rows(total map[AccessRow]uint64) {
 			continue
 		}
 		space := Port
-		if k&keyMemory != 0 {
+		switch {
+		case k&keyMemory != 0:
 			space = Memory
+		case k&keyMSR != 0:
+			space = MSR
 		}
 		row := AccessRow{
 			Device: Unclaimed, Register: fmt.Sprintf("%s %#x", space, k&keyAddr),

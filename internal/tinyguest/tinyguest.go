@@ -63,7 +63,7 @@ func New(sys *kvm.System, code []byte, bus vcpu.Bus) (_ *Guest, err error) {
 	entry := guest.NewEntry(Code)
 	entry.CR3, entry.RSP = pml4, stackTop
 	g.CPU, err = vcpu.New(vcpu.Config{VM: g.VM, Bus: &ender{bus, g}, Ledger: g.Ledger, Memory: g.Memory, Setup: func(c *kvm.VCPU) error {
-		return errors.Join(c.SetCPUID(vcpu.CPUID(cpuid, vcpu.Topology{VCPUs: 1}, 0)), vcpu.Enter(c, entry))
+		return errors.Join(c.SetCPUID(vcpu.CPUID(cpuid, vcpu.Topology{VCPUs: 1, X2APIC: true}, 0)), vcpu.Enter(c, entry))
 	}})
 	return g, err
 }

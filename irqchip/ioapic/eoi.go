@@ -30,6 +30,9 @@ func (c *IOAPIC) endOfInterrupt(n int, vector uint8) {
 		}
 	}
 	p.eois.Add(1)
+	if c.ended != nil {
+		c.ended(n)
+	}
 	if !p.due(RTE(p.rte.Load())) {
 		p.storm.Store(0)
 		return

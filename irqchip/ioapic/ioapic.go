@@ -21,6 +21,9 @@ type Config struct {
 	// Later, if set, is told of a pin whose level interrupt is due but should wait a while, some 10 ms: the owner then calls
 	// Redeliver. It must not block. Without it, a storm is delivered at the guest's own pace.
 	Later func(pin int)
+	// Ended, if set, is told of a pin whose level interrupt the guest has ended, before the pin is looked at again: it may lower lines of the
+	// pin, whose devices cannot do it themselves. It must not block, and runs as Output.Deliver does.
+	Ended func(pin int)
 	// ActiveLow has a bit for each pin whose lines pull it low to ask for an interrupt, as PCI's INTx# do. The others are pulled high.
 	ActiveLow uint32
 }
@@ -30,6 +33,7 @@ type IOAPIC struct {
 	out          Output
 	routeChanged func(pin int)
 	later        func(pin int)
+	ended        func(pin int)
 	stormLimit   uint32
 
 	// sel is IOREGSEL and id IOAPICID. They are atomic for their readers; a guest with two threads at the register pair needs a lock
@@ -53,7 +57,7 @@ func New(cfg Config) (*IOAPIC, error) {
 	if cfg.Output == nil {
 		return nil, errors.New("ioapic: no output for its messages")
 	}
-	c := &IOAPIC{out: cfg.Output, routeChanged: cfg.RouteChanged, later: cfg.Later, stormLimit: StormLimit}
+	c := &IOAPIC{out: cfg.Output, routeChanged: cfg.RouteChanged, later: cfg.Later, ended: cfg.Ended, stormLimit: StormLimit}
 	for n := range c.pins {
 		c.pins[n].activeLow = cfg.ActiveLow>>n&1 != 0
 		c.pins[n].rte.Store(uint64(rteReset))

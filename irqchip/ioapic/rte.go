@@ -96,21 +96,28 @@ const (
 	msiMode    = 8
 )
 
-// MSI is the message as a write to memory, which is how a message-signalled interrupt and, in an ICH, the IOAPIC's own reach the
-// local APICs. ok is false for an entry that sends none: it is masked, or the model drops its delivery mode.
+// MSI is the message that the entry sends; see Message.MSI. ok is false for an entry that sends none: it is masked, or the model drops its
+// delivery mode.
 func (e RTE) MSI() (m pci.Message, ok bool) {
-	m.Address = msiAddress | uint64(e.Dest())<<msiDest | uint64(e.EDID())<<msiEDID
-	if e.Mode() == pci.LowestPriority {
-		m.Address |= msiHint
+	return e.Message().MSI(), !e.Masked() && delivered(e.Mode())
+}
+
+// MSI is the message as a write to memory, which is how a message-signalled interrupt and, in an ICH, the IOAPIC's own reach the local APICs.
+func (m Message) MSI() pci.Message {
+	w := pci.Message{
+		Address: msiAddress | uint64(m.Dest)<<msiDest | uint64(m.EDID)<<msiEDID,
+		Data:    msiAssert | uint32(m.Mode)<<msiMode | uint32(m.Vector),
 	}
-	if e.Logical() {
-		m.Address |= msiLogical
+	if m.Mode == pci.LowestPriority {
+		w.Address |= msiHint
 	}
-	m.Data = msiAssert | uint32(e.Mode())<<msiMode | uint32(e.Vector())
-	if e.Level() {
-		m.Data |= msiLevel
+	if m.Logical {
+		w.Address |= msiLogical
 	}
-	return m, !e.Masked() && delivered(e.Mode())
+	if m.Level {
+		w.Data |= msiLevel
+	}
+	return w
 }
 
 // delivered says whether messages of this mode leave the chip. SMI does not: there is no system management mode behind it.

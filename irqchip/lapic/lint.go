@@ -56,6 +56,11 @@ func (a *APIC) AcceptsPIC() bool {
 	return !a.waiting && (a.base&baseEN == 0 || a.lvt[lvtLINT0]&(lvtMask|lvtMode) == uint32(ExtINT)<<lvtModeShift)
 }
 
+// AcceptsNMI says whether a pulse of LINT1, to which a PC leads its NMI button, becomes an NMI.
+func (a *APIC) AcceptsNMI() bool {
+	return a.base&baseEN == 0 || a.lvt[lvtLINT1]&(lvtMask|lvtMode) == uint32(NMI)<<lvtModeShift
+}
+
 // ExtINT says that the processor is asked to fetch a vector from the PIC: by LINT0, for a PIC that drives the pin, or by a message of that
 // delivery mode. It is not subject to PPR. The caller reads the PIC's vector and then calls TakeExtINT.
 func (a *APIC) ExtINT() bool {

@@ -10,6 +10,7 @@ var constants = []constant{
 	{"MPStateInitReceived", "KVM_MP_STATE_INIT_RECEIVED"},
 	{"pitSpeakerDummy", "KVM_PIT_SPEAKER_DUMMY"},
 	{"irqfdFlagDeassign", "KVM_IRQFD_FLAG_DEASSIGN"},
+	{"irqfdFlagResample", "KVM_IRQFD_FLAG_RESAMPLE"},
 	{"ioeventfdFlagPIO", "KVM_IOEVENTFD_FLAG_PIO"},
 	{"ioeventfdFlagDeassign", "KVM_IOEVENTFD_FLAG_DEASSIGN"},
 	{"RoutingIRQChip", "KVM_IRQ_ROUTING_IRQCHIP"},
@@ -23,11 +24,14 @@ var constants = []constant{
 	{"SystemEventReset", "KVM_SYSTEM_EVENT_RESET"},
 	{"SystemEventCrash", "KVM_SYSTEM_EVENT_CRASH"},
 	{"ioDirectionOut", "KVM_EXIT_IO_OUT"},
+	{"MSRExitReasonInvalid", "KVM_MSR_EXIT_REASON_INVAL"},
+	{"vcpuEventNMIPending", "KVM_VCPUEVENT_VALID_NMI_PENDING"},
 	{"CPUIDSignificantIndex", "KVM_CPUID_FLAG_SIGNIFCANT_INDEX"},
 	{"X2APICUse32BitIDs", "KVM_X2APIC_API_USE_32BIT_IDS"},
 	{"X2APICDisableBroadcastQuirk", "KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK"},
 	{"CapIRQChip", "KVM_CAP_IRQCHIP"},
 	{"CapUserMemory", "KVM_CAP_USER_MEMORY"},
+	{"CapVCPUEvents", "KVM_CAP_VCPU_EVENTS"},
 	{"CapSetTSSAddr", "KVM_CAP_SET_TSS_ADDR"},
 	{"CapExtCPUID", "KVM_CAP_EXT_CPUID"},
 	{"CapNrVCPUs", "KVM_CAP_NR_VCPUS"},
@@ -65,6 +69,7 @@ var requests = []string{
 	"KVM_IRQ_LINE", "KVM_SET_GSI_ROUTING", "KVM_IRQFD", "KVM_IOEVENTFD", "KVM_SIGNAL_MSI", "KVM_CREATE_VCPU", "KVM_ENABLE_CAP",
 	"KVM_GET_STATS_FD", "KVM_RUN", "KVM_GET_REGS", "KVM_SET_REGS", "KVM_GET_SREGS", "KVM_SET_SREGS", "KVM_SET_CPUID2",
 	"KVM_SET_MSRS", "KVM_GET_LAPIC", "KVM_SET_LAPIC", "KVM_GET_MP_STATE", "KVM_TRANSLATE", "KVM_NMI",
+	"KVM_INTERRUPT", "KVM_GET_VCPU_EVENTS", "KVM_SET_VCPU_EVENTS", "KVM_GET_DEBUGREGS", "KVM_SET_DEBUGREGS",
 	"KVM_GET_TSC_KHZ",
 }
 
@@ -118,6 +123,15 @@ var structs = []cstruct{
 		{goName: "Index", c: "index"}, {goName: "Data", c: "data"}}},
 	{goName: "LAPICState", c: "struct kvm_lapic_state", doc: "a local APIC's register page.", fields: []field{{goName: "Regs", c: "regs", elem: 1}}},
 	{goName: "mpState", c: "struct kvm_mp_state", doc: "whether a vCPU runs, halts or waits for INIT and SIPI.", fields: []field{{goName: "State", c: "mp_state"}}},
+	{goName: "interrupt", c: "struct kvm_interrupt", doc: "a vector to inject.", fields: []field{{goName: "Vector", c: "irq"}}},
+	{goName: "vcpuEvents", c: "struct kvm_vcpu_events", doc: "what waits to be delivered to a vCPU.", fields: []field{
+		{goName: "ExceptionInjected", c: "exception.injected"}, {goName: "ExceptionNr", c: "exception.nr"}, {goName: "ExceptionHasErrorCode", c: "exception.has_error_code"},
+		{goName: "ExceptionPending", c: "exception.pending"}, {goName: "ExceptionErrorCode", c: "exception.error_code"},
+		{goName: "InterruptInjected", c: "interrupt.injected"}, {goName: "InterruptNr", c: "interrupt.nr"}, {goName: "InterruptSoft", c: "interrupt.soft"},
+		{goName: "InterruptShadow", c: "interrupt.shadow"}, {goName: "NMIInjected", c: "nmi.injected"}, {goName: "NMIPending", c: "nmi.pending"},
+		{goName: "NMIMasked", c: "nmi.masked"}, {goName: "SIPIVector", c: "sipi_vector"}, {goName: "Flags", c: "flags"}}},
+	{goName: "debugRegs", c: "struct kvm_debugregs", doc: "the debug registers.", fields: []field{
+		{goName: "DB", c: "db", elem: 8}, {goName: "DR6", c: "dr6"}, {goName: "DR7", c: "dr7"}, {goName: "Flags", c: "flags"}}},
 	{goName: "translation", c: "struct kvm_translation", doc: "a guest-virtual address and what its page tables make of it.", fields: []field{
 		{goName: "LinearAddress", c: "linear_address"}, {goName: "PhysicalAddress", c: "physical_address"}, {goName: "Valid", c: "valid"}}},
 	{goName: "statsHeader", c: "struct kvm_stats_header", doc: "the head of a statistics descriptor's file.", fields: []field{

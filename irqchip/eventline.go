@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Line is one interrupt line of a device.
-type Line struct {
-	GSI     uint32
+// eventLine is an edge-triggered line to KVM's own controllers: an eventfd that an irqfd turns into a pulse of its GSI.
+type eventLine struct {
+	gsi     uint32
 	eventfd int
 	count   *ledger.Line
 	remove  func() error
@@ -20,15 +20,15 @@ type Line struct {
 // one is what an eventfd is signalled with: a 64-bit 1 in the host's order.
 var one = binary.NativeEndian.AppendUint64(nil, 1)
 
-// Raise pulses the line: the controller sees an edge.
-func (l *Line) Raise() {
+// Raise implements Line: one write(2), without a lock or an allocation.
+func (l *eventLine) Raise() {
 	l.count.Raise()
 	// It can only fail with EAGAIN, when 2^64-2 pulses wait to be taken.
 	_, _ = unix.Write(l.eventfd, one)
 }
 
-// Close takes the line off its controller.
-func (l *Line) Close() error {
+// Close implements Line.
+func (l *eventLine) Close() error {
 	err := l.remove()
 	if e := unix.Close(l.eventfd); err == nil {
 		err = e

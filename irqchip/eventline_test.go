@@ -10,14 +10,14 @@ import (
 )
 
 // newTestLine is a line whose eventfd nobody listens to.
-func newTestLine(t testing.TB) (*Line, *ledger.Ledger) {
+func newTestLine(t testing.TB) (*eventLine, *ledger.Ledger) {
 	t.Helper()
 	fd, err := newEventFD()
 	if err != nil {
 		t.Fatal(err)
 	}
 	book := ledger.New(1)
-	l := &Line{GSI: 4, eventfd: fd, count: book.AddLine("com1", 4), remove: func() error { return nil }}
+	l := &eventLine{gsi: 4, eventfd: fd, count: book.AddLine("com1", 4), remove: func() error { return nil }}
 	t.Cleanup(func() { l.Close() })
 	return l, book
 }
