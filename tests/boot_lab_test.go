@@ -73,8 +73,8 @@ func balance(t testing.TB, d *report.Document) {
 	for _, r := range v.UserspaceExits {
 		userspace += r.Count
 	}
-	if want := v.UserspaceReasons["io"] + v.UserspaceReasons["mmio"]; userspace != want {
-		t.Errorf("userspace_exits sum to %d, KVM_RUN returned io and mmio %d times", userspace, want)
+	if want := v.UserspaceReasons["io"] + v.UserspaceReasons["mmio"] + v.UserspaceReasons["x86_rdmsr"] + v.UserspaceReasons["x86_wrmsr"]; userspace != want {
+		t.Errorf("userspace_exits sum to %d, KVM_RUN returned io, mmio and MSRs %d times", userspace, want)
 	}
 	if v.ExitsSource != "kvm_exit tracepoint" {
 		t.Errorf("exits_by_reason comes from %s; the lab has the tracepoint", v.ExitsSource)

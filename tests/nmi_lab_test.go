@@ -14,11 +14,18 @@ import (
 	"testing"
 
 	"doorbell/internal/report"
+	"doorbell/irqchip"
 )
 
 // TestNMI: doorbell nmi reaches a guest that does nothing. With unknown_nmi_panic it panics; without, it says that it knows no reason and goes
 // on. The first processor gets it, since Linux masks the others' LINT1.
 func TestNMI(t *testing.T) {
+	for _, chip := range irqchip.Names {
+		t.Run(chip, func(t *testing.T) { testNMI(t, chip) })
+	}
+}
+
+func testNMI(t *testing.T, chip string) {
 	for _, c := range []struct {
 		name, cmdline, console string
 		status                 int
@@ -29,7 +36,7 @@ func TestNMI(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			guestTest(t, func(t testing.TB) {
 				path := filepath.Join(t.TempDir(), "r.json")
-				cmd := command(t, "boot", "--host", "here", "-c", "2", "-p", quiet+c.cmdline+"doorbell.end=halt", "--report", "text", "--report", "json="+path)
+				cmd := command(t, "boot", "--host", "here", "-c", "2", "--irqchip", chip, "-p", quiet+c.cmdline+"doorbell.end=halt", "--report", "text", "--report", "json="+path)
 				var said bytes.Buffer
 				cmd.Stderr = &said
 				out, err := cmd.StdoutPipe()
