@@ -83,11 +83,11 @@ type Config struct {
 	Ledger *ledger.Ledger
 	// PhysBits is the width of the guest's physical addresses.
 	PhysBits int
-	// Log takes what a user may want to know, one line at a time.
-	Log func(format string, args ...any)
+	// Warn takes what a user has to know, one line at a time.
+	Warn func(format string, args ...any)
 }
 
-// New makes a machine's controllers, before its first vCPU. Where the host's kernel has no IOAPIC, kernel becomes split, and the log says so.
+// New makes a machine's controllers, before its first vCPU. Where the host's kernel has no IOAPIC, kernel becomes split, and Warn says so.
 // Errors are those of KVM, or a *kvm.NotSupportedError with what the host lacks.
 func New(c Config) (Chip, error) {
 	switch c.Name {
@@ -97,7 +97,7 @@ func New(c Config) (Chip, error) {
 		if !errors.As(err, &lacks) || c.Caps.Value(kvm.CapSplitIRQChip) == 0 {
 			return result(chip, err)
 		}
-		c.Log("%v: the machine gets the split controllers", lacks)
+		c.Warn("%v: the machine gets the split controllers", lacks)
 		return result(newSplit(c))
 	case SplitName:
 		return result(newSplit(c))

@@ -4,7 +4,10 @@ package irqchip_test
 
 import (
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -31,12 +34,100 @@ func newMachine(t *testing.T) (*kvm.VM, irqchip.Chip) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { vm.Close() })
-	chip, err := irqchip.New(irqchip.Config{Name: irqchip.KernelName, VM: vm, Caps: caps, VCPUs: 2, Ledger: ledger.New(2), Log: t.Logf})
+	chip, err := irqchip.New(irqchip.Config{Name: irqchip.KernelName, VM: vm, Caps: caps, VCPUs: 2, Ledger: ledger.New(2), Warn: t.Logf})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { chip.Close() })
 	return vm, chip
+}
+
+// TestKernelFallsBackToSplit: a host without an in-kernel IOAPIC gives the split controllers, and says so; one without those either is refused.
+func TestKernelFallsBackToSplit(t *testing.T) {
+	sys, err := kvm.Open(kvm.Device)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sys.Close()
+	caps, err := sys.Capabilities()
+	if err != nil {
+		t.Fatal(err)
+	}
+	vm, err := sys.CreateVM()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer vm.Close()
+	var said []string
+	c := irqchip.Config{Name: irqchip.KernelName, VM: vm, Caps: caps.Without(kvm.CapIRQChip, kvm.CapSplitIRQChip), VCPUs: 1, Ledger: ledger.New(1),
+		Warn: func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) }}
+	var lacks *kvm.NotSupportedError
+	if chip, err := irqchip.New(c); !errors.As(err, &lacks) || chip != nil {
+		t.Fatalf("%v, %v", chip, err)
+	}
+	c.Caps = caps.Without(kvm.CapIRQChip)
+	chip, err := irqchip.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer chip.Close()
+	if chip.Name() != irqchip.SplitName || len(said) != 1 || !strings.Contains(said[0], "the machine gets the split controllers") {
+		t.Errorf("%s: %q", chip.Name(), said)
+	}
+}
+
+// TestSplitInterruptAllocatesNothing: a wire's interrupt is a system call and nothing else.
+func TestSplitInterruptAllocatesNothing(t *testing.T) {
+	sys, err := kvm.Open(kvm.Device)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sys.Close()
+	caps, err := sys.Capabilities()
+	if err != nil {
+		t.Fatal(err)
+	}
+	vm, err := sys.CreateVM()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer vm.Close()
+	book := ledger.New(1)
+	chip, err := irqchip.New(irqchip.Config{Name: irqchip.SplitName, VM: vm, Caps: caps, VCPUs: 1, Ledger: book, Warn: t.Logf})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer chip.Close()
+	cpu, err := vm.CreateVCPU(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cpu.Close()
+	regs, err := cpu.LAPIC()
+	if err != nil {
+		t.Fatal(err)
+	}
+	binary.LittleEndian.PutUint32(regs.Regs[0xf0:], 1<<8|0xff) // SVR: software-enabled
+	if err := cpu.SetLAPIC(&regs); err != nil {
+		t.Fatal(err)
+	}
+	const pin, vector = 20, 0x71
+	for _, r := range chip.Registers() {
+		if r.Name == "ioapic" {
+			r.Device.Write(0, []byte{0x10 + 2*pin})
+			r.Device.Write(0x10, []byte{vector, 0, 0, 0})
+		}
+	}
+	line, err := chip.NewLine(pin, book.AddLine("test", pin))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := testing.AllocsPerRun(100, line.Raise); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+	if regs, err = cpu.LAPIC(); err != nil || binary.LittleEndian.Uint32(regs.Regs[0x200+vector/32*16:])>>(vector%32)&1 == 0 {
+		t.Errorf("the vector is not in the IRR (%v)", err)
+	}
 }
 
 // TestLineReachesTheLAPIC: a raised line goes through its irqfd and its GSI's route into the IRR of the vCPU.

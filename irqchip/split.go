@@ -19,8 +19,8 @@ type Split struct {
 	southbridge
 	vm     *kvm.VM
 	vcpus  []splitCPU
-	refuse sync.Once // the log has one line of it
-	log    func(format string, args ...any)
+	refuse sync.Once // one line of it is enough
+	warn   func(format string, args ...any)
 }
 
 // Flags of KVM_CAP_X2APIC_API that the headers this was made from do not have (Linux 6.20): the local APIC offers to keep EOIs from the IOAPIC
@@ -49,7 +49,7 @@ func newSplit(c Config) (*Split, error) {
 			return nil, err
 		}
 	}
-	s := &Split{vm: c.VM, log: c.Log, messages: newMessages(c.VM, nil, c.Caps.Value(kvm.CapIRQRouting)), vcpus: make([]splitCPU, c.VCPUs)}
+	s := &Split{vm: c.VM, warn: c.Warn, messages: newMessages(c.VM, nil, c.Caps.Value(kvm.CapIRQRouting)), vcpus: make([]splitCPU, c.VCPUs)}
 	s.spare = ioapicPins
 	for id := range s.vcpus {
 		s.vcpus[id] = splitCPU{split: s, boot: id == 0, held: none}
@@ -92,6 +92,6 @@ func (s *Split) routeChanged(pin int) {
 		m, _ = e.MSI()
 	}
 	if err := s.setPin(pin, m); err != nil {
-		s.refuse.Do(func() { s.log("ioapic pin %d: %v: EOIs of its interrupts are not heard of", pin, err) })
+		s.refuse.Do(func() { s.warn("ioapic pin %d: %v: EOIs of its interrupts are not heard of", pin, err) })
 	}
 }

@@ -71,6 +71,24 @@ func controllersTest(t testing.TB, chip string, vcpus int) []string {
 	return rows
 }
 
+// TestXAPICMode: a guest that keeps to the registers' page works on our local APICs as well; each access is an MMIO exit.
+func TestXAPICMode(t *testing.T) {
+	guestTest(t, func(t testing.TB) {
+		o, d := boot(t, "", "-c", "2", "--irqchip", irqchip.UserName, "-p", quiet+"nox2apic")
+		o.want(t, 0, o.stdout, "2 CPUs online")
+		balance(t, d)
+		exits := map[string]uint64{}
+		for _, r := range d.VM.UserspaceExits {
+			if r.Device == "lapic" || r.Device == "x2apic" {
+				exits[r.Device+" "+r.Register] += r.Count
+			}
+		}
+		if exits["lapic EOI"] == 0 || exits["lapic ICR"] == 0 || exits["x2apic EOI"] > 0 {
+			t.Errorf("exits by register: %v", exits)
+		}
+	})
+}
+
 // controllersAccount checks who answered for the controllers: exits to their registers show whose they are.
 func controllersAccount(t testing.TB, d *report.Document) {
 	t.Helper()

@@ -27,6 +27,8 @@ type Config struct {
 	Input  io.Reader // what is typed at the serial console; nil for nothing
 	Output io.Writer // the serial console's output
 
+	// Warn takes one line at a time of what a user did not ask for and has to know; nil is Log.
+	Warn func(format string, args ...any)
 	// Log takes one line at a time of what a user may want to know; nil discards it.
 	Log func(format string, args ...any)
 }

@@ -61,6 +61,9 @@ func New(cfg Config) (_ *Machine, err error) {
 	if m.cfg.Log == nil {
 		m.cfg.Log = func(string, ...any) {}
 	}
+	if m.cfg.Warn == nil {
+		m.cfg.Warn = m.cfg.Log
+	}
 	if m.cfg.Output == nil {
 		m.cfg.Output = io.Discard
 	}
@@ -142,7 +145,7 @@ func (m *Machine) createChips() (err error) {
 		return err
 	}
 	m.chip, err = irqchip.New(irqchip.Config{
-		Name: m.cfg.IRQChip, VM: m.vm, Caps: m.caps, VCPUs: m.cfg.VCPUs, Ledger: m.ledger, PhysBits: bits, Log: m.cfg.Log,
+		Name: m.cfg.IRQChip, VM: m.vm, Caps: m.caps, VCPUs: m.cfg.VCPUs, Ledger: m.ledger, PhysBits: bits, Warn: m.cfg.Warn,
 	})
 	if err != nil {
 		return fmt.Errorf("--irqchip %s: %w", m.cfg.IRQChip, err)

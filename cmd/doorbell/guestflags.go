@@ -141,6 +141,7 @@ func (g *guestFlags) config(ctx context.Context) (vmm.Config, error) {
 	if c.Initrd == noInitrd {
 		c.Initrd = ""
 	}
+	c.Warn = say
 	if g.verbose {
 		c.Log = say
 	}

@@ -2,6 +2,7 @@ package kvm
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -87,6 +88,17 @@ func (c *Capabilities) Value(number int) int {
 		return c.list[i].Value
 	}
 	return 0
+}
+
+// Without is the capabilities of a host that lacks some: how such a host is treated can be tried on one that has them.
+func (c *Capabilities) Without(numbers ...int) *Capabilities {
+	less := &Capabilities{list: slices.Clone(c.list), byNumber: c.byNumber}
+	for _, n := range numbers {
+		if i, ok := less.byNumber[n]; ok {
+			less.list[i].Value, less.list[i].Reason = 0, "left out"
+		}
+	}
+	return less
 }
 
 // Require is nil where the host has the capability, and otherwise a *NotSupportedError with the reason.

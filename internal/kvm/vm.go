@@ -68,6 +68,9 @@ func (v *VM) IRQLine(gsi uint32, level bool) error {
 		l.Level = 1
 	}
 	_, err := ioctlPointer(v.fd, kvmIrqLine, &l)
+	if err == nil {
+		return nil
+	}
 	return fail(kvmIrqLine, err, "gsi %d", gsi)
 }
 
@@ -110,10 +113,13 @@ func (v *VM) RemoveIOEventFD(addr uint64, length uint32, pio bool, eventfd int) 
 	return fail(kvmIoeventfd, err, "remove address %#x", addr)
 }
 
-// SignalMSI injects a message. delivered is false where the guest's APIC blocked it.
+// SignalMSI injects a message, without an allocation. delivered is false where the guest's APIC blocked it.
 func (v *VM) SignalMSI(address uint64, data uint32) (delivered bool, err error) {
 	m := MSI{AddressLo: uint32(address), AddressHi: uint32(address >> 32), Data: data}
 	n, err := ioctlPointer(v.fd, kvmSignalMsi, &m)
+	if err == nil { // the error's arguments would be allocated
+		return n > 0, nil
+	}
 	return n > 0, fail(kvmSignalMsi, err, "address %#x data %#x", address, data)
 }
 
