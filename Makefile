@@ -16,7 +16,7 @@ LAB_ALONE := TestCopyHeap|TestFeatures|TestNetwork
 # The network card's tests boot a second kernel, of this suite of Debian.
 LAB_KERNEL := debian:trixie
 # A host that dies under its tests is the emulation's fault, not theirs: they start again.
-LAB       := $(HERE)/$(BIN)/doorbell lab --retry 3 --kernel $(LAB_KERNEL) --
+LAB        = $(HERE)/$(BIN)/doorbell lab --retry 3 --kernel $(LAB_KERNEL) $(foreach b,$(BARE),--file $(HERE)/$b:/usr/share/doorbell/bare/$(notdir $b)) --
 
 .PHONY: all
 all: $(BIN)/doorbell $(BIN)/agent
@@ -27,6 +27,15 @@ $(BIN)/doorbell:
 	@$(GO) build -trimpath -o $@ ./cmd/doorbell
 $(BIN)/agent:
 	@$(GO) build -trimpath -ldflags='-s -w' -o $@ ./cmd/agent
+
+# Bare guests, for tests and benchmarks of what Linux does not do.
+BARE := $(patsubst tests/bare/%.c,$(BIN)/bare/%.flat,$(filter-out tests/bare/bare.c,$(wildcard tests/bare/*.c)))
+.PHONY: bare
+bare: $(BARE)
+$(BIN)/bare/%.flat: tests/bare/%.c tests/bare/bare.c tests/bare/bare.h tests/bare/start.S tests/bare/bare.ld
+	@mkdir -p $(@D)
+	@gcc -m32 -O2 -Wall -Wextra -Werror -ffreestanding -nostdlib -static -fno-pic -no-pie -fno-stack-protector -mgeneral-regs-only \
+		-Wl,-T,tests/bare/bare.ld,--build-id=none,-z,noexecstack,--no-warn-rwx-segments -o $@ tests/bare/start.S tests/bare/bare.c $<
 
 .PHONY: demo
 demo: need-demo all
@@ -52,7 +61,7 @@ unit:
 	CGO_ENABLED=1 $(GO) test -race -short ./...
 
 .PHONY: lab-tests
-lab-tests: all
+lab-tests: all bare
 	@$(BIN)/doorbell lab -- doorbell probe >/dev/null
 	@k=$$(ls -d "$${XDG_CACHE_HOME:-$$HOME/.cache}"/doorbell/kernels/*/ | tail -1); \
 	DOORBELL_LAB_KERNEL=$$k/vmlinux DOORBELL_LAB_MODULES=$$k/modules $(GO) test -count=1 -p 1 -timeout 15m ./internal/lab/...
@@ -61,14 +70,14 @@ lab-tests: all
 
 # On a machine whose KVM runs Linux: the same tests without the lab.
 .PHONY: test-here
-test-here: all
-	PATH="$(HERE)/$(BIN):$$PATH" $(GO) test -count=1 -p 1 -tags lab $(LAB_TESTS)
+test-here: all bare
+	DOORBELL_BARE="$(HERE)/$(BIN)/bare" PATH="$(HERE)/$(BIN):$$PATH" $(GO) test -count=1 -p 1 -tags lab $(LAB_TESTS)
 
 .PHONY: bench
-bench: need-demo all
+bench: need-test all bare
 	@$(GO) build -o $(BIN)/gokvm github.com/bobuhiro11/gokvm
 	@$(GO) build -trimpath -o $(BIN)/compare ./tests/compare
-	@$(GO) test -run xxx -bench . -benchmem ./internal/ledger ./vmm ./irqchip ./virtio/netdev 2>/dev/null | grep -E '^(Benchmark|pkg)' || true
+	@$(GO) test -run xxx -bench . -benchmem ./internal/ledger ./vmm ./irqchip/... ./virtio/netdev 2>/dev/null | grep -E '^(Benchmark|pkg)' || true
 	$(BIN)/compare -doorbell $(BIN)/doorbell -gokvm $(BIN)/gokvm
 
 .PHONY: need-go need-demo need-test

@@ -6,11 +6,13 @@ import (
 	"doorbell/guest/memory"
 )
 
-// Entry is the state in which the first vCPU enters the kernel: boot.rst,
-// "64-bit Boot Protocol". Registers that are not named here are zero, and
+// Entry is the state in which the first vCPU enters the kernel: for Linux boot.rst,
+// "64-bit Boot Protocol", for a Multiboot image that specification's section 3.2. Registers that are not named here are zero, and
 // interrupts are off.
 type Entry struct {
 	RIP    uint64
+	RAX    uint64 // Multiboot's magic
+	RBX    uint64 // Multiboot's information
 	RSI    uint64 // the zero page
 	RSP    uint64
 	RFLAGS uint64
@@ -90,13 +92,13 @@ func NewEntry(rip uint64) Entry {
 
 		GDTBase:  gdtStart,
 		GDTLimit: uint16(8*len(gdt) - 1),
-		CS:       segment(bootCS),
-		DS:       segment(bootDS),
+		CS:       segment(gdt[:], bootCS),
+		DS:       segment(gdt[:], bootDS),
 	}
 }
 
 // segment decodes the descriptor that a selector names.
-func segment(selector uint16) Segment {
+func segment(gdt []uint64, selector uint16) Segment {
 	d := gdt[selector/8]
 	bits := func(shift, width uint) uint64 { return d >> shift & (1<<width - 1) }
 	s := Segment{
@@ -119,7 +121,9 @@ func segment(selector uint16) Segment {
 }
 
 // gdtBytes is the descriptor table as it lies in memory.
-func gdtBytes() []byte {
+func gdtBytes() []byte { return descriptors(gdt[:]) }
+
+func descriptors(gdt []uint64) []byte {
 	b := make([]byte, 0, 8*len(gdt))
 	for _, d := range gdt {
 		b = binary.LittleEndian.AppendUint64(b, d)

@@ -49,6 +49,11 @@ func (i *initrdFile) load(mem *memory.Memory, h bootparam.SetupHeader, floor uin
 		return Range{}, fmt.Errorf("initrd %s (%s) does not fit in %s of guest memory",
 			i.name, memory.FormatSize(i.size), memory.FormatSize(mem.Size()))
 	}
+	return i.loadAt(mem, gpa)
+}
+
+// loadAt reads the file into guest memory at an address.
+func (i *initrdFile) loadAt(mem *memory.Memory, gpa uint64) (Range, error) {
 	dst, err := mem.Bytes(gpa, i.size)
 	if err != nil {
 		return Range{}, initrdError(i.name, err)

@@ -15,7 +15,7 @@ import (
 // Config is what a guest is made of.
 type Config struct {
 	Memory  *memory.Memory
-	Kernel  string // path of a bzImage or vmlinux
+	Kernel  string // path of a bzImage, a vmlinux or a Multiboot image
 	Initrd  string // path; empty for none
 	Cmdline string
 
@@ -62,6 +62,14 @@ func Build(c Config) (*Plan, error) {
 	e820, err := bootparam.E820Map(c.Memory.Regions(), c.Reserved)
 	if err != nil {
 		return nil, err
+	}
+	bare, err := openBare(c.Kernel)
+	if err != nil {
+		return nil, err
+	}
+	if bare != nil {
+		defer func() { _ = bare.Close() }()
+		return buildBare(c, bare, e820)
 	}
 	image, err := kernel.Open(c.Kernel)
 	if err != nil {

@@ -23,7 +23,7 @@ func Enter(c *kvm.VCPU, e guest.Entry) error {
 	if err := c.SetSregs(&s); err != nil {
 		return err
 	}
-	return c.SetRegs(&kvm.Regs{RIP: e.RIP, RSP: e.RSP, RSI: e.RSI, RFLAGS: e.RFLAGS})
+	return c.SetRegs(&kvm.Regs{RIP: e.RIP, RAX: e.RAX, RBX: e.RBX, RSP: e.RSP, RSI: e.RSI, RFLAGS: e.RFLAGS})
 }
 
 func segment(s guest.Segment) kvm.Segment {

@@ -63,7 +63,7 @@ func (m *Machine) createAgentChannel() error {
 	}
 	a.bell = os.NewFile(uintptr(fd), "mailbox doorbell")
 	if m.caps.Value(kvm.CapIOEventFD) > 0 {
-		if err := m.vm.IOEventFD(mailbox.Base+mailbox.DoorbellOffset, mailbox.DoorbellWidth, false, fd); err != nil {
+		if err := m.vm.IOEventFD(kvm.IOEvent{Addr: mailbox.Base + mailbox.DoorbellOffset, Length: mailbox.DoorbellWidth}, fd); err != nil {
 			return fmt.Errorf("mailbox: %w", err)
 		}
 	}

@@ -21,6 +21,9 @@ type Config struct {
 	IRQChip string // one of irqchip.Names
 	Net     NetConfig
 
+	// TestDev adds the devices that test kernels for hypervisors expect (package testdev): above all a port that ends the machine with a status.
+	TestDev bool
+
 	// NMI presses the machine's NMI button, once for each value, while the guest runs; nil is never. It is not closed.
 	NMI <-chan os.Signal
 

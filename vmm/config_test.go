@@ -140,7 +140,7 @@ func TestMemory64Window(t *testing.T) {
 			ram = append(ram, memory.Region{GPA: memory.HoleEnd, Size: c.ram - memory.HoleStart})
 		}
 		if got, ok := memory64Window(ram, c.bits); got != c.want || ok != c.ok {
-			t.Errorf("%d bytes, %d bits: %#x %v, want %#x %v", c.ram, c.bits, got, ok, c.want, c.ok)
+			t.Errorf("%d bytes, %d bits: %+v %v, want %+v %v", c.ram, c.bits, got, ok, c.want, c.ok)
 		}
 	}
 }

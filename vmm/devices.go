@@ -1,6 +1,7 @@
 package vmm
 
 import (
+	"fmt"
 	"time"
 
 	"doorbell/guest/acpi"
@@ -57,6 +58,11 @@ func (m *Machine) createDevices() error {
 	}
 	if err := m.createNet(); err != nil {
 		return err
+	}
+	if m.cfg.TestDev {
+		if err := m.createTestDevices(); err != nil {
+			return fmt.Errorf("--testdev: %w", err)
+		}
 	}
 	if err := m.pci.segment.Place(); err != nil {
 		return err

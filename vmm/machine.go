@@ -13,6 +13,7 @@ import (
 	"doorbell/guest/bootparam"
 	"doorbell/guest/memory"
 	"doorbell/internal/device/rtc"
+	"doorbell/internal/device/testdev"
 	"doorbell/internal/device/uart"
 	"doorbell/internal/kvm"
 	"doorbell/internal/ledger"
@@ -34,7 +35,8 @@ type Machine struct {
 	ledger *ledger.Ledger
 	bus    *Bus
 	pci    *pciBus
-	net    *netCard // nil: none
+	net    *netCard     // nil: none
+	tests  *testdev.PCI // nil: none
 	cpus   []*vcpu.CPU
 
 	serial *uart.UART
@@ -254,6 +256,9 @@ func (m *Machine) Close() error {
 	}
 	if m.net != nil {
 		errs = append(errs, m.net.close())
+	}
+	if m.tests != nil {
+		errs = append(errs, m.tests.Close())
 	}
 	if m.chip != nil {
 		errs = append(errs, m.chip.Close())

@@ -18,6 +18,10 @@ const (
 	memory32Base = 0xe800_0000
 	memory32Size = 0x1000_0000
 
+	// The window of ports, for the one device that has any.
+	portsBase = 0xc000
+	portsSize = 0x1000
+
 	// memory64Align is that of the window above RAM; memory64Size is the most that it takes.
 	memory64Align = 1 << 30
 	memory64Size  = 64 << 30
@@ -49,6 +53,9 @@ func (m *Machine) createPCI(reset Device) error {
 		b.windows = append(b.windows, w)
 	}
 	b.windows = append(b.windows, pci.Window{Base: memory32Base, Size: memory32Size})
+	if m.cfg.TestDev {
+		b.windows = append(b.windows, pci.Window{Base: portsBase, Size: portsSize, Ports: true})
+	}
 	if b.segment, err = pci.NewSegment(b, b.windows...); err != nil {
 		return err
 	}
@@ -97,27 +104,53 @@ func (b *pciBus) attach(n int, f *pci.Function) error {
 	for _, bar := range f.BARs() {
 		// Registers of virtio's common configuration begin at any byte: device_status, config_generation and queue_select share four.
 		const register = 1
-		b.regions[bar] = b.bus.register(f.Name, ledger.Memory, bar.Size, register, bar.Handler)
+		b.regions[bar] = b.bus.register(f.Name, barSpace(bar), bar.Size, register, bar.Handler)
 	}
 	return nil
 }
 
 // Map implements pci.Decoder.
 func (b *pciBus) Map(bar *pci.BAR, base uint64) error {
-	return b.bus.place(ledger.Memory, base, b.regions[bar])
+	return b.bus.place(barSpace(bar), base, b.regions[bar])
 }
 
 // Unmap implements pci.Decoder.
-func (b *pciBus) Unmap(_ *pci.BAR, base uint64) { b.bus.remove(ledger.Memory, base) }
+func (b *pciBus) Unmap(bar *pci.BAR, base uint64) { b.bus.remove(barSpace(bar), base) }
+
+// barSpace is the address space that a BAR is in.
+func barSpace(b *pci.BAR) ledger.Space {
+	if b.Kind == pci.Port {
+		return ledger.Port
+	}
+	return ledger.Memory
+}
+
+// AddEvent implements testdev.Events.
+func (b *pciBus) AddEvent(port bool, addr uint64, length uint32, match *uint64, eventfd int) error {
+	return b.vm.IOEventFD(kvm.IOEvent{Addr: addr, Port: port, Length: b.eventLength(length), Match: match}, eventfd)
+}
+
+// RemoveEvent implements testdev.Events.
+func (b *pciBus) RemoveEvent(port bool, addr uint64, length uint32, match *uint64, eventfd int) error {
+	return b.vm.RemoveIOEventFD(kvm.IOEvent{Addr: addr, Port: port, Length: b.eventLength(length), Match: match}, eventfd)
+}
+
+// eventLength is one byte where KVM cannot watch for writes of any length.
+func (b *pciBus) eventLength(n uint32) uint32 {
+	if n == 0 && b.doorbellLength != 0 {
+		return 1
+	}
+	return n
+}
 
 // AddDoorbell implements virtio.Doorbells.
 func (b *pciBus) AddDoorbell(addr uint64, eventfd int) error {
-	return b.vm.IOEventFD(addr, b.doorbellLength, false, eventfd)
+	return b.vm.IOEventFD(kvm.IOEvent{Addr: addr, Length: b.doorbellLength}, eventfd)
 }
 
 // RemoveDoorbell implements virtio.Doorbells.
 func (b *pciBus) RemoveDoorbell(addr uint64, eventfd int) error {
-	return b.vm.RemoveIOEventFD(addr, b.doorbellLength, false, eventfd)
+	return b.vm.RemoveIOEventFD(kvm.IOEvent{Addr: addr, Length: b.doorbellLength}, eventfd)
 }
 
 // describe is the bus's part of the ACPI tables.
@@ -125,9 +158,12 @@ func (b *pciBus) describe() acpi.HostBridge {
 	h := acpi.HostBridge{ECAM: ecamBase}
 	for _, w := range b.windows {
 		r := acpi.PCIWindow{First: w.Base, Last: w.Base + w.Size - 1}
-		if w.Base < memory.HoleEnd {
+		switch {
+		case w.Ports:
+			h.Ports = r
+		case w.Base < memory.HoleEnd:
 			h.Memory32 = r
-		} else {
+		default:
 			h.Memory64 = r
 		}
 	}

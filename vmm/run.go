@@ -23,19 +23,25 @@ const (
 	Reset      End = "reset"   // the guest asked for a reset; doorbell does not start it again
 	Crashed    End = "crashed" // a triple fault, a kernel panic, an instruction that KVM cannot emulate, ...
 	Stopped    End = "stopped" // the caller ended it
+	Exited     End = "exited"  // the guest wrote to the test devices' exit port
 )
 
 // ending is a reason to end the run.
 type ending struct {
 	end    End
 	reason string
+	status int // of Exited
 }
 
 // end asks for the run's end. Any thread may call it, a device on a vCPU's own too; the first reason wins. The vCPUs stop at
 // once: what a guest does while it waits for its power-off to happen belongs to nobody's account.
 func (m *Machine) end(e End, format string, args ...any) {
+	m.endWith(ending{end: e, reason: fmt.Sprintf(format, args...)})
+}
+
+func (m *Machine) endWith(e ending) {
 	select {
-	case m.ended <- ending{e, fmt.Sprintf(format, args...)}:
+	case m.ended <- e:
 		for _, c := range m.cpus {
 			c.Stop()
 		}
@@ -54,6 +60,7 @@ func (m *Machine) NMI() {
 type Result struct {
 	End          End
 	Reason       string // one line
+	Status       int    // of Exited: what the guest chose, (value << 1) | 1
 	Account      Account
 	Agent        *guestreport.Report // what the guest's agent reported; nil if it did not
 	AgentMissing string              // why not
@@ -99,13 +106,13 @@ func (m *Machine) Run(ctx context.Context) (*Result, error) {
 		case <-m.cfg.NMI:
 			m.NMI()
 		case <-ctx.Done():
-			e = ending{Stopped, fmt.Sprintf("stopped by %v", context.Cause(ctx))}
+			e = ending{end: Stopped, reason: fmt.Sprintf("stopped by %v", context.Cause(ctx))}
 		}
 	}
 	m.phase(string(e.end))
 	m.leave(e, stopped, left)
 	if line, ok := m.watch.panicked(); ok && e.end != Stopped {
-		e = ending{Crashed, "the guest's kernel panicked: " + line}
+		e = ending{end: Crashed, reason: "the guest's kernel panicked: " + line}
 	}
 	return m.result(e, trace, traceErr), nil
 }
@@ -114,11 +121,11 @@ func (m *Machine) Run(ctx context.Context) (*Result, error) {
 func fromStop(s vcpu.Stop) ending {
 	switch {
 	case s.Kind == vcpu.SystemReset:
-		return ending{Reset, s.String()}
+		return ending{end: Reset, reason: s.String()}
 	case s.Kind == vcpu.SystemOff:
-		return ending{PoweredOff, s.String()}
+		return ending{end: PoweredOff, reason: s.String()}
 	}
-	return ending{Crashed, s.String()}
+	return ending{end: Crashed, reason: s.String()}
 }
 
 // leave takes every vCPU out of the guest, of which left are out already, and writes out what the guest printed last.
@@ -202,7 +209,7 @@ func selfRSS() (uint64, error) {
 func (m *Machine) result(e ending, trace *kvmtrace.Counter, traceErr error) *Result {
 	m.agent.receive(m) // what the guest sent last
 	userspaceAt, rss, agent, missing := m.agent.result()
-	r := &Result{End: e.end, Reason: e.reason, Agent: agent, AgentMissing: missing}
+	r := &Result{End: e.end, Reason: e.reason, Status: e.status, Agent: agent, AgentMissing: missing}
 	a := &r.Account
 	*a = Account{
 		VCPUs: m.cfg.VCPUs, MemoryBytes: m.cfg.Memory, IRQChip: m.chip.Name(), Kernel: m.plan.Kernel.Format, Cmdline: m.cfg.Cmdline,

@@ -27,6 +27,9 @@ func (g *guestFlags) again(name string, args, reports []string) []string {
 	for _, r := range reports {
 		c = append(c, "--report", r)
 	}
+	if g.testdev {
+		c = append(c, "--testdev")
+	}
 	if g.verbose {
 		c = append(c, "-v")
 	}
@@ -35,7 +38,7 @@ func (g *guestFlags) again(name string, args, reports []string) []string {
 
 // needsDefault says whether the default guest supplies something.
 func (g *guestFlags) needsDefault() bool {
-	return g.suite == "" && (g.kernel == "" || g.initrd == "")
+	return g.suite == "" && !g.bare && (g.kernel == "" || g.initrd == "")
 }
 
 // runInLab has the same command run in the lab, which writes the reports; files come back. What is no regular file here (a pipe,

@@ -24,9 +24,15 @@ has ended, a report on standard error says where its interrupts came from and wh
 
 On a terminal, Ctrl-C stops the guest and still prints the report; Ctrl-A Ctrl-C sends a Ctrl-C to the guest.
 
-Exit status: 0 the guest powered off (or reset) by itself; 1 doorbell failed; 2 bad usage; 3 the guest crashed or was killed.`,
+A Multiboot image boots bare: -i is its module, and -p are its arguments. With --testdev it finds what test kernels for hypervisors expect: a port
+0xf4 that ends the run with status (value << 1) | 1, ports 0xe0 to 0xe7 that read back what was written, ports 0x2000 + n that drive GSI n, memory at
+0xff000000, fw_cfg, and a PCI test function.
+
+Exit status: 0 the guest powered off (or reset) by itself; 1 doorbell failed; 2 bad usage; 3 the guest crashed or was killed; with --testdev what
+the guest chose, which is odd: 1 and 3 mean as well that the guest wrote 0 and 1, and the last line says which.`,
 		Example: `  doorbell boot -c 2 -m 512M
   doorbell boot -k bzImage -i initrd.img -p "console=ttyS0 panic=-1" --report json=r.json
+  doorbell boot -k test.flat -c 2 --testdev -p "args"
   echo hello | doorbell boot -k bzImage -i initrd.img > console.txt`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -38,6 +44,7 @@ Exit status: 0 the guest powered off (or reset) by itself; 1 doorbell failed; 2 
 		},
 	}
 	g.add(cmd.Flags())
+	cmd.Flags().BoolVar(&g.testdev, "testdev", false, "add the devices that test kernels for hypervisors expect")
 	return cmd
 }
 
@@ -132,6 +139,8 @@ func runGuest(cmd *cobra.Command, g *guestFlags, targets []*report.Target, r gue
 	switch res.End {
 	case vmm.PoweredOff, vmm.Reset:
 		return nil
+	case vmm.Exited:
+		return &exitError{status: res.Status & 0xff}
 	}
 	return &exitError{status: statusCrashed}
 }

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"doorbell/guest/kernel"
+	"doorbell/guest"
 	"doorbell/guest/memory"
 	"doorbell/images"
 	"doorbell/vmm"
@@ -27,6 +27,8 @@ type guestFlags struct {
 	host                    string
 	reports                 []string
 	verbose                 bool
+	testdev                 bool
+	bare                    bool // the kernel is a Multiboot image, which wants nothing of the default guest's
 
 	// What check makes of them: the machine without what it boots, and the suite of -k debian:SUITE or an empty string.
 	machine vmm.Config
@@ -37,7 +39,7 @@ type guestFlags struct {
 const noInitrd = "none"
 
 func (g *guestFlags) add(f *pflag.FlagSet) {
-	f.StringVarP(&g.kernel, "kernel", "k", "", "kernel: a bzImage or an ELF vmlinux, or debian:SUITE for another release's, as in debian:trixie\n(default: Debian's cloud kernel, downloaded once)")
+	f.StringVarP(&g.kernel, "kernel", "k", "", "kernel: a bzImage, an ELF vmlinux or a Multiboot image, or debian:SUITE for another release's, as in debian:trixie\n(default: Debian's cloud kernel, downloaded once)")
 	f.StringVarP(&g.initrd, "initrd", "i", "", "initramfs, or none (default: doorbell's agent)")
 	f.StringVarP(&g.cmdline, "cmdline", "p", "", "kernel command line (default: the default guest's)")
 	f.StringVarP(&g.memory, "memory", "m", "512M", "guest memory, with K, M, G or T")
@@ -67,7 +69,7 @@ func (g *guestFlags) check() error {
 	if err != nil {
 		return err
 	}
-	g.machine = vmm.Config{Cmdline: g.cmdline, Memory: size, VCPUs: g.vcpus, IRQChip: g.irqchip, Net: card}
+	g.machine = vmm.Config{Cmdline: g.cmdline, Memory: size, VCPUs: g.vcpus, IRQChip: g.irqchip, Net: card, TestDev: g.testdev}
 	c := g.machine
 	c.Kernel = or(g.kernel, "default")
 	if err := c.Validate(anyHost); err != nil {
@@ -80,11 +82,9 @@ func (g *guestFlags) check() error {
 		if _, err := regularFile("-k", g.kernel); err != nil {
 			return err
 		}
-		image, err := kernel.Open(g.kernel)
-		if err != nil {
+		if g.bare, err = guest.Recognise(g.kernel); err != nil {
 			return err
 		}
-		image.Close()
 	}
 	if g.initrd != "" && g.initrd != noInitrd {
 		n, err := regularFile("-i", g.initrd)
@@ -134,9 +134,12 @@ func (g *guestFlags) config(ctx context.Context) (vmm.Config, error) {
 			return c, fmt.Errorf("the default guest: %w", err)
 		}
 	}
-	c.Kernel, c.Initrd = or(c.Kernel, d.Kernel), or(c.Initrd, d.Initrd)
-	if !g.cmdlineGiven {
-		c.Cmdline = d.Cmdline
+	c.Kernel = or(c.Kernel, d.Kernel)
+	if !g.bare {
+		c.Initrd = or(c.Initrd, d.Initrd)
+		if !g.cmdlineGiven {
+			c.Cmdline = d.Cmdline
+		}
 	}
 	if c.Initrd == noInitrd {
 		c.Initrd = ""

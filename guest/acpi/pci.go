@@ -6,7 +6,7 @@ import (
 	"doorbell/guest/acpi/aml"
 )
 
-// PCIWindow is a range of memory addresses, First to Last, that a host bridge passes on to its bus.
+// PCIWindow is a range of memory addresses or of ports, First to Last, that a host bridge passes on to its bus.
 type PCIWindow struct{ First, Last uint64 }
 
 // HostBridge is a PCI Express host bridge with one bus and no interrupt pins: its functions use MSI and MSI-X only, so that there is
@@ -15,6 +15,7 @@ type HostBridge struct {
 	ECAM     uint32 // of bus 0, 1 MiB
 	Memory32 PCIWindow
 	Memory64 PCIWindow // Last 0: none
+	Ports    PCIWindow // Last 0: none
 }
 
 // ecamSize is 4 KiB for each of the 256 functions of one bus (PCI Express, section 7.2.2).
@@ -30,6 +31,9 @@ func (h HostBridge) AML() []byte {
 	}
 	if h.Memory64.Last > 0 {
 		resources = append(resources, aml.QWordMemory(h.Memory64.First, h.Memory64.Last))
+	}
+	if h.Ports.Last > 0 {
+		resources = append(resources, aml.WordIO(uint16(h.Ports.First), uint16(h.Ports.Last)))
 	}
 	bridge := aml.Device("PCI0",
 		aml.Name("_HID", aml.EISAID("PNP0A08")),

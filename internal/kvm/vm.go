@@ -92,25 +92,36 @@ func (v *VM) RemoveIRQFD(gsi uint32, eventfd int) error {
 	return fail(kvmIrqfd, err, "remove gsi %d", gsi)
 }
 
-// IOEventFD makes a guest's write of length bytes to the address (a port if pio) signal eventfd instead of leaving to
-// userspace; with length 0, where KVM_CAP_IOEVENTFD_ANY_LENGTH is, a write of any length.
-func (v *VM) IOEventFD(addr uint64, length uint32, pio bool, eventfd int) error {
-	e := ioeventfd{Addr: addr, Len: length, FD: int32(eventfd)}
-	if pio {
-		e.Flags = ioeventfdFlagPIO
+// IOEvent is a guest's write that signals an eventfd instead of leaving to userspace.
+type IOEvent struct {
+	Addr   uint64 // a port if Port
+	Port   bool
+	Length uint32  // bytes; 0, where KVM_CAP_IOEVENTFD_ANY_LENGTH is, is any
+	Match  *uint64 // only a write of this value; nil is any
+}
+
+func (e IOEvent) abi(eventfd int, flags uint32) *ioeventfd {
+	a := &ioeventfd{Addr: e.Addr, Len: e.Length, FD: int32(eventfd), Flags: flags}
+	if e.Port {
+		a.Flags |= ioeventfdFlagPIO
 	}
-	_, err := ioctlPointer(v.fd, kvmIoeventfd, &e)
-	return fail(kvmIoeventfd, err, "address %#x", addr)
+	if e.Match != nil {
+		a.Flags |= ioeventfdFlagDatamatch
+		a.Datamatch = *e.Match
+	}
+	return a
+}
+
+// IOEventFD makes a write signal eventfd.
+func (v *VM) IOEventFD(e IOEvent, eventfd int) error {
+	_, err := ioctlPointer(v.fd, kvmIoeventfd, e.abi(eventfd, 0))
+	return fail(kvmIoeventfd, err, "address %#x", e.Addr)
 }
 
 // RemoveIOEventFD undoes IOEventFD, whose arguments it needs.
-func (v *VM) RemoveIOEventFD(addr uint64, length uint32, pio bool, eventfd int) error {
-	e := ioeventfd{Addr: addr, Len: length, FD: int32(eventfd), Flags: ioeventfdFlagDeassign}
-	if pio {
-		e.Flags |= ioeventfdFlagPIO
-	}
-	_, err := ioctlPointer(v.fd, kvmIoeventfd, &e)
-	return fail(kvmIoeventfd, err, "remove address %#x", addr)
+func (v *VM) RemoveIOEventFD(e IOEvent, eventfd int) error {
+	_, err := ioctlPointer(v.fd, kvmIoeventfd, e.abi(eventfd, ioeventfdFlagDeassign))
+	return fail(kvmIoeventfd, err, "remove address %#x", e.Addr)
 }
 
 // SignalMSI injects a message, without an allocation. delivered is false where the guest's APIC blocked it.

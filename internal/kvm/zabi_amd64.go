@@ -12,6 +12,7 @@ const (
 	pitSpeakerDummy             = 0x1  // KVM_PIT_SPEAKER_DUMMY
 	irqfdFlagDeassign           = 0x1  // KVM_IRQFD_FLAG_DEASSIGN
 	irqfdFlagResample           = 0x2  // KVM_IRQFD_FLAG_RESAMPLE
+	ioeventfdFlagDatamatch      = 0x1  // KVM_IOEVENTFD_FLAG_DATAMATCH
 	ioeventfdFlagPIO            = 0x2  // KVM_IOEVENTFD_FLAG_PIO
 	ioeventfdFlagDeassign       = 0x4  // KVM_IOEVENTFD_FLAG_DEASSIGN
 	RoutingIRQChip              = 0x1  // KVM_IRQ_ROUTING_IRQCHIP

@@ -26,6 +26,7 @@ const (
 
 // Bits of the command register (section 6.2.2).
 const (
+	commandIO         = 1 << 0 // writable where a function has ports
 	commandMemory     = 1 << 1
 	commandBusMaster  = 1 << 2
 	commandParity     = 1 << 6

@@ -38,21 +38,25 @@ func (s *Segment) bars() (all []*BAR) {
 // wanted is where the guest wants the BAR, if anywhere.
 func (s *Segment) wanted(b *BAR) (base uint64, enabled bool) {
 	c := &b.function.config
-	return b.address(c), c.bytes[regCommand]&commandMemory != 0
+	enable := byte(commandMemory)
+	if b.Kind == Port {
+		enable = commandIO
+	}
+	return b.address(c), c.bytes[regCommand]&enable != 0
 }
 
 // free says whether the BAR may be at base: within a window, over no other.
 func (s *Segment) free(b *BAR, base uint64) bool {
 	inside := false
 	for _, w := range s.windows {
-		inside = inside || w.holds(base, b.Size)
+		inside = inside || w.holds(b, base)
 	}
 	if !inside {
 		return false
 	}
 	for _, o := range s.bars() {
 		// No sum overflows: both lie within windows.
-		if o != b && o.decoded && base < o.base+o.Size && o.base < base+b.Size {
+		if o != b && o.decoded && (o.Kind == Port) == (b.Kind == Port) && base < o.base+o.Size && o.base < base+b.Size {
 			return false
 		}
 	}

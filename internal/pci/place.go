@@ -18,7 +18,7 @@ func (s *Segment) Place() error {
 		placed := false
 		for i, w := range s.windows {
 			base := (w.Base + next[i] + b.Size - 1) &^ (b.Size - 1)
-			if base < w.Base+next[i] || !w.holds(base, b.Size) {
+			if base < w.Base+next[i] || !w.holds(b, base) {
 				continue
 			}
 			next[i] = base + b.Size - w.Base

@@ -11,13 +11,20 @@ const (
 	numFunctions = 8
 )
 
-// Window is a range of guest-physical addresses that the bridge hands to the bus. BARs are decoded nowhere else, so that no
+// Window is a range of guest-physical addresses, or of ports, that the bridge hands to the bus. BARs are decoded nowhere else, so that no
 // BAR reaches RAM, an interrupt controller or the ECAM window.
-type Window struct{ Base, Size uint64 }
+type Window struct {
+	Base, Size uint64
+	Ports      bool
+}
 
 // holds says whether a BAR at base lies within the window.
-func (w Window) holds(base, size uint64) bool {
-	return base >= w.Base && base-w.Base < w.Size && size <= w.Size-(base-w.Base)
+func (w Window) holds(b *BAR, base uint64) bool {
+	switch {
+	case w.Ports != (b.Kind == Port) || b.Kind == Memory32 && base+b.Size > 1<<32:
+		return false
+	}
+	return base >= w.Base && base-w.Base < w.Size && b.Size <= w.Size-(base-w.Base)
 }
 
 // Decoder is the machine's address map. Its methods are called with the segment's lock held, on the vCPU thread that wrote the
@@ -45,7 +52,7 @@ type Segment struct {
 // NewSegment makes a segment whose only function is the host bridge. Windows must not overlap.
 func NewSegment(d Decoder, windows ...Window) (*Segment, error) {
 	for _, w := range windows {
-		if w.Size == 0 || w.Base == 0 || w.Base+w.Size < w.Base {
+		if w.Size == 0 || w.Base == 0 || w.Base+w.Size < w.Base || w.Ports && w.Base+w.Size > 1<<16 {
 			return nil, fmt.Errorf("pci window %#x+%#x is not a range", w.Base, w.Size)
 		}
 	}

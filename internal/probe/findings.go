@@ -168,7 +168,7 @@ func ioeventfd(sys *kvm.System, caps *kvm.Capabilities) Finding {
 	err := caps.Require(kvm.CapIOEventFD)
 	if err == nil {
 		err = tryVM(sys, func(vm *kvm.VM) error {
-			return withEventFD(func(fd int) error { return vm.IOEventFD(0xd0000000, 4, false, fd) })
+			return withEventFD(func(fd int) error { return vm.IOEventFD(kvm.IOEvent{Addr: 0xd0000000, Length: 4}, fd) })
 		})
 	}
 	return f.unless(err)

@@ -1,5 +1,5 @@
-// Command compare measures doorbell beside other VMMs, in one boot of one host: what a boot costs, beside QEMU and gokvm, and what the network
-// costs, beside QEMU. It prints tables of ratios and counts, and fails with one line if doorbell did not keep a promise.
+// Command compare measures doorbell beside other VMMs, in one boot of one host: what a boot costs, beside QEMU and gokvm, and what the
+// interrupt controllers and the network cost, beside QEMU. It prints tables of ratios and counts, and fails with one line if doorbell did not keep a promise.
 //
 // Where this host's KVM runs Linux, it measures here; elsewhere it starts the lab and runs itself there.
 package main
@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"doorbell/guest/kernel"
@@ -43,7 +44,7 @@ func main() {
 	f.StringVar(&o.Initrd, "initrd", "", "initramfs")
 	f.StringVar(&o.ROMs, "roms", "", "QEMU's firmware folders")
 	f.IntVar(&o.rounds, "n", 3, "rounds; each runs every VMM once, in random order")
-	f.StringVar(&o.only, "only", "", "boot or network; empty for both")
+	f.StringVar(&o.only, "only", "", "boot, controllers or network; empty for all")
 	f.BoolVar(&o.inLab, "in-lab", false, "measure here without asking whether that is possible")
 	o.net.Flags(f)
 	f.Parse(os.Args[1:])
@@ -59,8 +60,8 @@ func main() {
 }
 
 func (o *options) run(ctx context.Context) error {
-	if o.only != "" && o.only != "boot" && o.only != "network" {
-		return fmt.Errorf("-only %s: there is boot and network", o.only)
+	if o.only != "" && !slices.Contains(measurements, o.only) {
+		return fmt.Errorf("-only %s: there is %s", o.only, strings.Join(measurements, ", "))
 	}
 	if o.BzImage == "" {
 		if err := o.defaults(ctx); err != nil {
@@ -73,14 +74,24 @@ func (o *options) run(ctx context.Context) error {
 	e := probe.Host()
 	fmt.Printf("host: %s, Linux %s, emulated: %v\n\n", e.Backend, e.Kernel, e.Emulated)
 	var errs []error
-	if o.only != "network" {
-		errs = append(errs, boot.Measure(ctx, &o.Setup, rounds.New(o.rounds)))
-	}
-	if o.only != "boot" {
-		errs = append(errs, network.Measure(ctx, &o.Setup, rounds.New(o.rounds), o.net))
+	for _, m := range measurements {
+		if o.only != "" && o.only != m {
+			continue
+		}
+		switch r := rounds.New(o.rounds); m {
+		case "boot":
+			errs = append(errs, boot.Measure(ctx, &o.Setup, r))
+		case "controllers":
+			errs = append(errs, boot.MeasureControllers(ctx, &o.Setup, r))
+		case "network":
+			errs = append(errs, network.Measure(ctx, &o.Setup, r, o.net))
+		}
 	}
 	return errors.Join(errs...)
 }
+
+// measurements are what there is, in the order in which they are made.
+var measurements = []string{"boot", "controllers", "network"}
 
 // defaults fills in the default guest.
 func (o *options) defaults(ctx context.Context) error {

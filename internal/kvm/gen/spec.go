@@ -11,6 +11,7 @@ var constants = []constant{
 	{"pitSpeakerDummy", "KVM_PIT_SPEAKER_DUMMY"},
 	{"irqfdFlagDeassign", "KVM_IRQFD_FLAG_DEASSIGN"},
 	{"irqfdFlagResample", "KVM_IRQFD_FLAG_RESAMPLE"},
+	{"ioeventfdFlagDatamatch", "KVM_IOEVENTFD_FLAG_DATAMATCH"},
 	{"ioeventfdFlagPIO", "KVM_IOEVENTFD_FLAG_PIO"},
 	{"ioeventfdFlagDeassign", "KVM_IOEVENTFD_FLAG_DEASSIGN"},
 	{"RoutingIRQChip", "KVM_IRQ_ROUTING_IRQCHIP"},
