@@ -38,6 +38,8 @@ type Chip interface {
 	VCPU(id int) vcpu.Controller
 	// TableChanges is how often KVM's routing table was replaced.
 	TableChanges() uint64
+	// Account is what those controllers did that are outside KVM; any thread may ask.
+	Account() ledger.Interrupts
 	// Close takes every line off and stops the timers. The vCPUs have been closed.
 	Close() error
 }

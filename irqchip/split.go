@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"doorbell/internal/kvm"
+	"doorbell/internal/ledger"
 	"doorbell/internal/pci"
 	"doorbell/irqchip/ioapic"
 	"doorbell/vcpu"
@@ -17,10 +18,12 @@ import (
 type Split struct {
 	messages
 	southbridge
-	vm     *kvm.VM
-	vcpus  []splitCPU
-	refuse sync.Once // one line of it is enough
-	warn   func(format string, args ...any)
+	vm    *kvm.VM
+	vcpus []splitCPU
+	// eoiExits counts KVM_EXIT_IOAPIC_EOI by pin: those of its vector, while it was level-triggered.
+	eoiExits [ioapicPins]ledger.Shared
+	refuse   sync.Once // one line of it is enough
+	warn     func(format string, args ...any)
 }
 
 // Flags of KVM_CAP_X2APIC_API that the headers this was made from do not have (Linux 6.20): the local APIC offers to keep EOIs from the IOAPIC

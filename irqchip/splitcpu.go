@@ -5,7 +5,6 @@ import (
 	"sync/atomic"
 
 	"doorbell/internal/kvm"
-	"doorbell/internal/ledger"
 	"doorbell/vcpu"
 
 	"golang.org/x/sys/unix"
@@ -17,8 +16,6 @@ type splitCPU struct {
 	boot  bool // INTR of the PICs is wired to its LINT0
 	cpu   atomic.Pointer[vcpu.CPU]
 	held  int // a vector that the PICs have given and KVM has not taken yet, or none
-
-	eois ledger.Counter // KVM_EXIT_IOAPIC_EOI
 }
 
 // none is no vector.
@@ -69,8 +66,7 @@ func (s *splitCPU) Memory(uint64, bool, []byte) bool { return false }
 func (s *splitCPU) Exit(c *vcpu.CPU, reason uint32) bool {
 	switch reason {
 	case kvm.ExitIoapicEoi:
-		s.eois.Add(1)
-		s.split.ioapic.EOI(c.Page().EOIVector())
+		s.split.endOfInterrupt(c.Page().EOIVector())
 	case kvm.ExitIrqWindowOpen:
 	default:
 		return false
@@ -80,3 +76,13 @@ func (s *splitCPU) Exit(c *vcpu.CPU, reason uint32) bool {
 
 // LINT1 implements vcpu.Controller.
 func (s *splitCPU) LINT1() (nmi, served bool) { return false, false }
+
+// endOfInterrupt is a local APIC's EOI of a vector that a level-triggered pin has.
+func (s *Split) endOfInterrupt(vector uint8) {
+	for pin := range s.eoiExits {
+		if e := s.ioapic.RTE(pin); e.Level() && e.Vector() == vector {
+			s.eoiExits[pin].Add(1)
+		}
+	}
+	s.ioapic.EOI(vector)
+}

@@ -4,6 +4,7 @@ package tests
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -80,7 +81,7 @@ func TestBareGuests(t *testing.T) {
 		for _, chip := range irqchip.Names {
 			t.Run(g.name+"/"+g.vcpus+"/"+chip, func(t *testing.T) {
 				guestTest(t, func(t testing.TB) {
-					o, d := bare(t, g.name, g.arguments, "-c", g.vcpus, "--irqchip", chip)
+					o, d := bare(t, g.name, g.arguments, "-c", g.vcpus, "--irqchip", chip, "--vectors")
 					o.want(t, passed, o.stdout, "PASS")
 					balance(t, d)
 					if g.check != nil {
@@ -92,15 +93,39 @@ func TestBareGuests(t *testing.T) {
 	}
 }
 
-// stormAccount: our IOAPIC counts the storm, and how often it let the guest come to itself.
+// stormAccount: the IOAPIC counts the storm, and how often it let the guest come to itself. Each EOI of split is an exit.
 func stormAccount(t testing.TB, d *report.Document) {
 	t.Helper()
+	const pin, interrupts = 20, 25000
+	for _, p := range d.VM.Interrupts.Pins {
+		if p.Pin != pin {
+			continue
+		}
+		if p.Throttled == nil || *p.Throttled < 2 {
+			t.Errorf("the storm was not throttled: %+v", p)
+		}
+		if d.VM.IRQChip == irqchip.KernelName {
+			return
+		}
+		if p.Trigger != "level" || *p.Delivered != interrupts || *p.EOIs != interrupts || *p.Redelivered+*p.Throttled != interrupts-1 {
+			t.Errorf("%d delivered, %d EOIs, %d redelivered, %d throttled", *p.Delivered, *p.EOIs, *p.Redelivered, *p.Throttled)
+		}
+		if d.VM.IRQChip == irqchip.SplitName && (p.EOIExits == nil || *p.EOIExits != interrupts || d.VM.UserspaceReasons["ioapic_eoi"] != interrupts) {
+			t.Errorf("%d exits by reason, %v by pin", d.VM.UserspaceReasons["ioapic_eoi"], p.EOIExits)
+		}
+		return
+	}
+	t.Errorf("no pin %d: %+v", pin, d.VM.Interrupts.Pins)
 }
 
 // TestBareBadInput: what is no image that can be booted is refused in one line.
 func TestBareBadInput(t *testing.T) {
 	good, err := os.ReadFile(bareImage("status"))
 	if err != nil {
+		t.Fatal(err)
+	}
+	large := filepath.Join(t.TempDir(), "large")
+	if err := errors.Join(os.WriteFile(large, nil, 0o644), os.Truncate(large, 32<<20)); err != nil {
 		t.Fatal(err)
 	}
 	for name, c := range map[string]struct {
@@ -111,7 +136,7 @@ func TestBareBadInput(t *testing.T) {
 		"truncated":   {func(b []byte) []byte { return b[:5000] }, nil, "beyond the file's end"},
 		"video":       {func(b []byte) []byte { return flags(b, 7) }, nil, "asks for a video mode"},
 		"unknown":     {func(b []byte) []byte { return flags(b, 1<<9) }, nil, "requires what is not known here: flags 0x200"},
-		"too big":     {func(b []byte) []byte { return b }, []string{"-m", "16M", "-i", "/proc/self/exe"}, "does not fit in 16 MiB of guest memory"},
+		"too big":     {func(b []byte) []byte { return b }, []string{"-m", "16M", "-i", large}, "does not fit in 16 MiB of guest memory"},
 		"no argument": {func(b []byte) []byte { return b }, []string{"-p", strings.Repeat("x", 70000)}, "-p: 70000 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -38,7 +38,7 @@ var pin = regexp.MustCompile(`^(IO-APIC|PCI-MSI)`)
 
 func controllersTest(t testing.TB, chip string, vcpus int) []string {
 	const each = 2 << 20
-	s := startSession(t, userLink(), trafficWorkload, "-c", fmt.Sprint(vcpus), "--irqchip", chip)
+	s := startSession(t, userLink(), trafficWorkload, "-c", fmt.Sprint(vcpus), "--irqchip", chip, "--vectors")
 	cpus := make([]int, vcpus)
 	for i := range cpus {
 		cpus[i] = i
@@ -68,6 +68,7 @@ func controllersTest(t testing.TB, chip string, vcpus int) []string {
 	}
 	balance(t, d)
 	controllersAccount(t, d)
+	vectorAccount(t, d)
 	return rows
 }
 
@@ -102,5 +103,48 @@ func controllersAccount(t testing.TB, d *report.Document) {
 		if n := exits[device]; n > 0 != ours {
 			t.Errorf("%s: %d exits to the %s's registers", d.VM.IRQChip, n, device)
 		}
+	}
+}
+
+// vectorAccount checks that the rows of the vectors add up.
+func vectorAccount(t testing.TB, d *report.Document) {
+	t.Helper()
+	v := d.VM
+	const localTimer = 0xec // LOCAL_TIMER_VECTOR (arch/x86/include/asm/irq_vectors.h)
+	timers := map[int]uint64{}
+	var delivered, kvmInterrupt uint64
+	for _, r := range v.Interrupts.Vectors {
+		if r.Raised == nil || r.Delivered == nil || r.EOIs == nil {
+			t.Fatalf("vCPU %d vector %#x: a figure was not measured", r.VCPU, r.Vector)
+		}
+		delivered += *r.Delivered
+		if r.Vector == localTimer {
+			timers[r.VCPU] = *r.Delivered
+		}
+		if v.IRQChip == irqchip.UserName {
+			if waits := int64(*r.Raised) - int64(*r.Coalesced+*r.Delivered+*r.Dropped); waits < 0 || waits > 1 {
+				t.Errorf("vCPU %d vector %#x: %d raised; %d coalesced, %d delivered, %d dropped", r.VCPU, r.Vector, *r.Raised, *r.Coalesced, *r.Delivered, *r.Dropped)
+			}
+			if *r.EOIs > *r.Delivered || *r.Delivered-*r.EOIs > 1 {
+				t.Errorf("vCPU %d vector %#x: %d delivered, %d EOIs", r.VCPU, r.Vector, *r.Delivered, *r.EOIs)
+			}
+		}
+	}
+	for id := range v.VCPUs {
+		if timers[id] == 0 {
+			t.Errorf("vCPU %d had no interrupt of its timer", id)
+		}
+	}
+	for _, k := range v.Interrupts.Kicks {
+		kvmInterrupt += k.Injected
+		if k.Signals+k.Wakeups > k.Asked {
+			t.Errorf("%+v", k)
+		}
+	}
+	if v.IRQChip == irqchip.UserName && kvmInterrupt != delivered {
+		t.Errorf("%d vectors delivered, %d given to KVM", delivered, kvmInterrupt)
+	}
+	if v.VCPUs > 1 && len(v.Interrupts.IPIs) == 0 {
+		t.Error("no IPI")
 	}
 }

@@ -33,6 +33,7 @@ type Account struct {
 
 	UserspaceExits []ledger.AccessRow `json:"userspace_exits"`
 	Lines          []ledger.LineRow   `json:"interrupt_lines"`
+	Interrupts     ledger.Interrupts  `json:"interrupts"`
 	Net            *NetAccount        `json:"net,omitempty"`
 	NMIs           []NMIRow           `json:"nmis,omitempty"` // where the NMI button was pressed
 	Kicks          uint64             `json:"kicks"`          // KVM_RUN ended by a signal: not an exit

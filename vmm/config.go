@@ -24,6 +24,9 @@ type Config struct {
 	// TestDev adds the devices that test kernels for hypervisors expect (package testdev): above all a port that ends the machine with a status.
 	TestDev bool
 
+	// Vectors has the account say what KVM's local APICs did with each vector, by their tracepoints. It costs each interrupt a little time, and no exit.
+	Vectors bool
+
 	// NMI presses the machine's NMI button, once for each value, while the guest runs; nil is never. It is not closed.
 	NMI <-chan os.Signal
 

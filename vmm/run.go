@@ -11,6 +11,7 @@ import (
 	"doorbell/internal/guestreport"
 	"doorbell/internal/kvm"
 	"doorbell/internal/kvmtrace"
+	"doorbell/irqchip"
 	"doorbell/vcpu"
 )
 
@@ -80,6 +81,10 @@ func (m *Machine) Run(ctx context.Context) (*Result, error) {
 	if trace != nil {
 		defer trace.Close()
 	}
+	watch, watchErr := m.watchInterrupts()
+	if watch != nil {
+		defer watch.Close()
+	}
 	m.agent.listen(m)
 	if m.cfg.Input != nil {
 		go m.feedSerial()
@@ -114,7 +119,14 @@ func (m *Machine) Run(ctx context.Context) (*Result, error) {
 	if line, ok := m.watch.panicked(); ok && e.end != Stopped {
 		e = ending{end: Crashed, reason: "the guest's kernel panicked: " + line}
 	}
-	return m.result(e, trace, traceErr), nil
+	res := m.result(e, trace, traceErr)
+	var counts *kvmtrace.InterruptCounts
+	if watch != nil {
+		c, err := watch.Read()
+		counts, watchErr = &c, err
+	}
+	res.Account.Interrupts = m.interrupts(&res.Account, counts, watchErr)
+	return res, nil
 }
 
 // fromStop judges a vCPU that left its loop on its own.
@@ -149,13 +161,26 @@ func (m *Machine) leave(e ending, stopped <-chan vcpu.Stop, left int) {
 	}
 }
 
-// startTrace counts exits by hardware reason, where the host lets us.
-func (m *Machine) startTrace() (*kvmtrace.Counter, error) {
+// watchInterrupts counts what KVM's local APICs do, if that is asked for.
+func (m *Machine) watchInterrupts() (*kvmtrace.Interrupts, error) {
+	if !m.cfg.Vectors || m.chip.Name() == irqchip.UserName {
+		return nil, nil
+	}
+	return kvmtrace.StartInterrupts(m.tids())
+}
+
+// tids are the vCPUs' threads.
+func (m *Machine) tids() []int {
 	tids := make([]int, len(m.cpus))
 	for i, c := range m.cpus {
 		tids[i] = c.TID()
 	}
-	return kvmtrace.Start(kvm.HostVendor(), tids)
+	return tids
+}
+
+// startTrace counts exits by hardware reason, where the host lets us.
+func (m *Machine) startTrace() (*kvmtrace.Counter, error) {
+	return kvmtrace.Start(kvm.HostVendor(), m.tids())
 }
 
 // feedSerial types what Input has until it ends. It may outlive the run when Input never ends.

@@ -27,8 +27,13 @@ func (g *guestFlags) again(name string, args, reports []string) []string {
 	for _, r := range reports {
 		c = append(c, "--report", r)
 	}
-	if g.testdev {
-		c = append(c, "--testdev")
+	for _, f := range []struct {
+		flag string
+		set  bool
+	}{{"--testdev", g.testdev}, {"--vectors", g.vectors}} {
+		if f.set {
+			c = append(c, f.flag)
+		}
 	}
 	if g.verbose {
 		c = append(c, "-v")

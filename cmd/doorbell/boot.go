@@ -44,6 +44,7 @@ the guest chose, which is odd: 1 and 3 mean as well that the guest wrote 0 and 1
 		},
 	}
 	g.add(cmd.Flags())
+	cmd.Flags().BoolVar(&g.vectors, "vectors", false, "count each vector in KVM's local APICs too, by tracepoints; costs each interrupt a little time")
 	cmd.Flags().BoolVar(&g.testdev, "testdev", false, "add the devices that test kernels for hypervisors expect")
 	return cmd
 }

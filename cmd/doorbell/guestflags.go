@@ -27,7 +27,7 @@ type guestFlags struct {
 	host                    string
 	reports                 []string
 	verbose                 bool
-	testdev                 bool
+	testdev, vectors        bool
 	bare                    bool // the kernel is a Multiboot image, which wants nothing of the default guest's
 
 	// What check makes of them: the machine without what it boots, and the suite of -k debian:SUITE or an empty string.
@@ -69,7 +69,7 @@ func (g *guestFlags) check() error {
 	if err != nil {
 		return err
 	}
-	g.machine = vmm.Config{Cmdline: g.cmdline, Memory: size, VCPUs: g.vcpus, IRQChip: g.irqchip, Net: card, TestDev: g.testdev}
+	g.machine = vmm.Config{Cmdline: g.cmdline, Memory: size, VCPUs: g.vcpus, IRQChip: g.irqchip, Net: card, TestDev: g.testdev, Vectors: g.vectors}
 	c := g.machine
 	c.Kernel = or(g.kernel, "default")
 	if err := c.Validate(anyHost); err != nil {

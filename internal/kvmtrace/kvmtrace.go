@@ -6,10 +6,8 @@
 package kvmtrace
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -59,9 +57,11 @@ func isTracefs(dir string) bool {
 
 // Counter is a running histogram.
 type Counter struct {
-	dir    string // the instance
-	vendor kvm.Vendor
+	instance instance
+	vendor   kvm.Vendor
 }
+
+const exitEvent = "kvm_exit"
 
 // Exits counts hardware exits by vCPU and by the reason's name (asm/svm.h or asm/vmx.h).
 type Exits map[int]map[string]uint64
@@ -69,8 +69,8 @@ type Exits map[int]map[string]uint64
 // initialPIDs is the link of the initial PID namespace, whose inode number is fixed (include/linux/proc_ns.h, PROC_PID_INIT_INO).
 const initialPIDs = "pid:[4026531836]"
 
-// maxTrigger bounds the histogram's definition, which the kernel takes as one write of at most a page.
-const maxTrigger = 4000
+// maxTrigger bounds a filter: the kernel takes a definition as one write of at most a page.
+const maxTrigger = 3900
 
 // Start begins to count the exits of the threads tids, which run vCPUs of one machine; without any, of all machines.
 func Start(vendor kvm.Vendor, tids []int) (*Counter, error) {
@@ -78,28 +78,23 @@ func Start(vendor kvm.Vendor, tids []int) (*Counter, error) {
 	if err != nil {
 		return nil, err
 	}
-	if ns, err := os.Readlink("/proc/self/ns/pid"); err == nil && ns != initialPIDs {
-		return nil, &kvm.NotSupportedError{Feature: feature, Reason: "this process is in a PID namespace (a container): the tracepoint knows its threads by other numbers"}
+	if err := initialNamespace(); err != nil {
+		return nil, err
 	}
-	definition := trigger(tids)
-	if len(definition) > maxTrigger {
-		return nil, &kvm.NotSupportedError{Feature: feature, Reason: fmt.Sprintf("its filter has no room for %d vCPUs' threads", len(tids))}
+	filter, err := threads(tids)
+	if err != nil {
+		return nil, err
+	}
+	// kvm_exit has had a vcpu_id field since Linux 5.12; before that the thread alone tells vCPUs apart.
+	if !hasField(root, exitEvent, "vcpu_id") {
+		return nil, &kvm.NotSupportedError{Feature: feature, Reason: "it has no vcpu_id field before Linux 5.12"}
 	}
 	removeStale(root)
-	dir := filepath.Join(root, "instances", fmt.Sprintf("doorbell-%d-%d", os.Getpid(), serial.Add(1)))
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("trace instance: %w", err)
+	c := &Counter{vendor: vendor}
+	if c.instance, err = newInstance(root); err != nil {
+		return nil, err
 	}
-	c := &Counter{dir: dir, vendor: vendor}
-	// kvm_exit has had a vcpu_id field since Linux 5.12; before that the thread alone tells vCPUs apart.
-	format, err := os.ReadFile(c.event("format"))
-	if err == nil && !strings.Contains(string(format), "vcpu_id") {
-		err = &kvm.NotSupportedError{Feature: feature, Reason: "it has no vcpu_id field before Linux 5.12"}
-	}
-	if err == nil {
-		err = os.WriteFile(c.event("trigger"), []byte(definition), 0)
-	}
-	if err != nil {
+	if err := c.instance.count(exitEvent, "hist:keys=vcpu_id,exit_reason:size=4096"+filter); err != nil {
 		c.Close()
 		return nil, fmt.Errorf("%s: %w", feature, err)
 	}
@@ -109,11 +104,24 @@ func Start(vendor kvm.Vendor, tids []int) (*Counter, error) {
 // serial tells one process's instances apart.
 var serial atomic.Int64
 
-// trigger is the histogram's definition.
-func trigger(tids []int) string {
-	const hist = "hist:keys=vcpu_id,exit_reason:size=4096"
+// initialNamespace is an error in a container, where threads have other numbers than the tracepoints know them by.
+func initialNamespace() error {
+	if ns, err := os.Readlink("/proc/self/ns/pid"); err == nil && ns != initialPIDs {
+		return &kvm.NotSupportedError{Feature: feature, Reason: "this process is in a PID namespace (a container): the tracepoint knows its threads by other numbers"}
+	}
+	return nil
+}
+
+// hasField says whether an event of this kernel has a field.
+func hasField(root, event, field string) bool {
+	format, err := os.ReadFile(filepath.Join(root, "events/kvm", event, "format"))
+	return err == nil && regexp.MustCompile(`\b`+field+`;`).Match(format)
+}
+
+// threads is the filter that a histogram's definition ends with, for the threads tids; without any, of all.
+func threads(tids []int) (string, error) {
 	if len(tids) == 0 {
-		return hist
+		return "", nil
 	}
 	tids = slices.Sorted(slices.Values(tids))
 	var conditions []string
@@ -130,62 +138,38 @@ func trigger(tids []int) string {
 		conditions = append(conditions, fmt.Sprintf("common_pid==%d", tids[i]))
 		i++
 	}
-	return hist + " if " + strings.Join(conditions, "||")
-}
-
-func (c *Counter) event(file string) string {
-	return filepath.Join(c.dir, "events/kvm/kvm_exit", file)
+	filter := " if " + strings.Join(conditions, "||")
+	if len(filter) > maxTrigger {
+		return "", &kvm.NotSupportedError{Feature: feature, Reason: fmt.Sprintf("its filter has no room for %d vCPUs' threads", len(tids))}
+	}
+	return filter, nil
 }
 
 // Read returns the counts so far, and how many exits the histogram had no room for.
 func (c *Counter) Read() (exits Exits, dropped uint64, err error) {
-	f, err := os.Open(c.event("hist"))
+	rows, dropped, err := c.instance.histogram(exitEvent)
 	if err != nil {
-		return nil, 0, fmt.Errorf("%s: %w", feature, err)
+		return nil, 0, err
 	}
-	defer f.Close()
-	return parse(f, c.vendor)
+	return byReason(rows, c.vendor), dropped, nil
 }
 
-// Close removes the histogram and its instance.
-func (c *Counter) Close() error {
-	trigger, err := os.ReadFile(c.event("trigger"))
-	if err == nil && strings.HasPrefix(string(trigger), "hist:") {
-		_ = os.WriteFile(c.event("trigger"), []byte("!"+strings.TrimSpace(string(trigger))), 0)
-	}
-	return os.Remove(c.dir)
-}
-
-var (
-	entry   = regexp.MustCompile(`^\{ vcpu_id:\s*(\d+), exit_reason:\s*(\d+) \} hitcount:\s*(\d+)`)
-	dropped = regexp.MustCompile(`^\s*Dropped:\s*(\d+)`)
-)
-
-// parse reads the kernel's rendering of the histogram, one entry a line.
-func parse(r io.Reader, vendor kvm.Vendor) (Exits, uint64, error) {
-	exits, lost := Exits{}, uint64(0)
-	s := bufio.NewScanner(r)
-	for s.Scan() {
-		if m := dropped.FindStringSubmatch(s.Text()); m != nil {
-			lost, _ = strconv.ParseUint(m[1], 10, 64)
-		}
-		m := entry.FindStringSubmatch(s.Text())
-		if m == nil {
-			continue
-		}
-		vcpu, err1 := strconv.Atoi(m[1])
-		reason, err2 := strconv.ParseUint(m[2], 10, 64)
-		n, err3 := strconv.ParseUint(m[3], 10, 64)
-		if err := errors.Join(err1, err2, err3); err != nil {
-			return nil, 0, fmt.Errorf("%s: histogram line %q: %w", feature, s.Text(), err)
-		}
+func byReason(rows []row, vendor kvm.Vendor) Exits {
+	exits := Exits{}
+	for _, r := range rows {
+		vcpu := int(r.keys["vcpu_id"])
 		if exits[vcpu] == nil {
 			exits[vcpu] = map[string]uint64{}
 		}
-		exits[vcpu][kvm.HardwareExitName(vendor, reason)] += n
+		exits[vcpu][kvm.HardwareExitName(vendor, r.keys["exit_reason"])] += r.n
 	}
-	return exits, lost, s.Err()
+	return exits
 }
+
+// Close removes the histogram and its instance.
+func (c *Counter) Close() error { return c.instance.close() }
+
+var dropped = regexp.MustCompile(`^\s*Dropped:\s*(\d+)`)
 
 // removeStale takes away the instances of processes that were killed before they could.
 func removeStale(root string) {
@@ -193,7 +177,7 @@ func removeStale(root string) {
 	for _, n := range names {
 		pid, err := strconv.Atoi(strings.Split(filepath.Base(n), "-")[1])
 		if err == nil && unix.Kill(pid, 0) == unix.ESRCH {
-			(&Counter{dir: n}).Close()
+			_ = instance{n}.close()
 		}
 	}
 }

@@ -26,10 +26,11 @@ Totals:
 `
 
 func TestParse(t *testing.T) {
-	got, lost, err := parse(strings.NewReader(sample), kvm.VendorSVM)
+	rows, lost, err := parseRows(strings.NewReader(sample))
 	if err != nil {
 		t.Fatal(err)
 	}
+	got := byReason(rows, kvm.VendorSVM)
 	want := Exits{0: {"npf": 1432, "io": 6368}, 1: {"cpuid": 12}}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
@@ -39,18 +40,17 @@ func TestParse(t *testing.T) {
 	}
 }
 
-func TestTrigger(t *testing.T) {
-	const hist = "hist:keys=vcpu_id,exit_reason:size=4096"
+func TestThreads(t *testing.T) {
 	for _, c := range []struct {
 		tids []int
 		want string
 	}{
-		{nil, hist},
-		{[]int{83, 84}, hist + " if common_pid==83||common_pid==84"},
-		{[]int{86, 83, 90, 85, 84}, hist + " if (common_pid>=83&&common_pid<=86)||common_pid==90"},
+		{nil, ""},
+		{[]int{83, 84}, " if common_pid==83||common_pid==84"},
+		{[]int{86, 83, 90, 85, 84}, " if (common_pid>=83&&common_pid<=86)||common_pid==90"},
 	} {
-		if got := trigger(c.tids); got != c.want {
-			t.Errorf("trigger(%v) = %q, want %q", c.tids, got, c.want)
+		if got, err := threads(c.tids); got != c.want || err != nil {
+			t.Errorf("threads(%v) = %q, %v, want %q", c.tids, got, err, c.want)
 		}
 	}
 }
@@ -58,6 +58,38 @@ func TestTrigger(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add(sample)
 	f.Fuzz(func(t *testing.T, s string) {
-		parse(strings.NewReader(s), kvm.VendorVMX)
+		rows, _, err := parseRows(strings.NewReader(s))
+		if err == nil {
+			byReason(rows, kvm.VendorVMX)
+		}
 	})
+}
+
+// Histograms of the interrupts' events as Linux 6.1 prints them.
+const interruptSample = `# event histogram
+#
+# trigger info: hist:keys=pin,coalesced,e:vals=hitcount:sort=hitcount:size=4096 [active]
+#
+
+{ pin:         20, coalesced:          0, e:      32848 } hitcount:      15000
+{ pin:         20, coalesced:          1, e:      32848 } hitcount:          3
+{ pin:          4, coalesced:          0, e:         36 } hitcount:         12
+
+Totals:
+    Hits: 15015
+    Entries: 3
+    Dropped: 0
+`
+
+func TestPins(t *testing.T) {
+	rows, lost, err := parseRows(strings.NewReader(interruptSample))
+	if err != nil || lost != 0 {
+		t.Fatal(err, lost)
+	}
+	var c InterruptCounts
+	c.pins(rows, []row{{keys: map[string]uint64{"e": 32848 | 1<<14}, n: 2}})
+	want := map[int]Pin{20: {Raised: 15003, Coalesced: 3, Throttled: 2, Vector: 0x50, Level: true}, 4: {Raised: 12, Vector: 0x24}}
+	if d := cmp.Diff(want, c.Pins); d != "" {
+		t.Error(d)
+	}
 }

@@ -33,6 +33,7 @@ func (d *Document) Text(w io.Writer) {
 	accessTable(w, d.VM.UserspaceExits)
 	comparisonTable(w, d.VM.SourcesCompared)
 	lineTable(w, d.VM.Lines)
+	interruptTables(w, d.VM.Interrupts)
 	nmiTable(w, d.VM.NMIs)
 	netTables(w, d.VM.Net)
 	phases(w, d.VM)
