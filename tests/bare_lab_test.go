@@ -81,7 +81,15 @@ func TestBareGuests(t *testing.T) {
 		for _, chip := range irqchip.Names {
 			t.Run(g.name+"/"+g.vcpus+"/"+chip, func(t *testing.T) {
 				guestTest(t, func(t testing.TB) {
-					o, d := bare(t, g.name, g.arguments, "-c", g.vcpus, "--irqchip", chip, "--vectors")
+					arguments := g.arguments
+					switch {
+					case g.name == "pins" && chip == irqchip.KernelName:
+						arguments = "0" // see pins.c
+					case g.name == "hostile" && chip != irqchip.UserName:
+						// KVM patches its own code when a guest switches its local APIC, which an emulated host does not survive for long.
+						arguments += " 0"
+					}
+					o, d := bare(t, g.name, arguments, "-c", g.vcpus, "--irqchip", chip, "--vectors")
 					o.want(t, passed, o.stdout, "PASS")
 					balance(t, d)
 					if g.check != nil {
