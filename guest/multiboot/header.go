@@ -60,9 +60,9 @@ func find(head []byte) (h header, ok bool) {
 func (h header) check() error {
 	switch unknown := h.flags & flagsRequired &^ (flagPageAlign | flagMemory); {
 	case unknown&flagVideo != 0:
-		return errors.New("Multiboot header asks for a video mode; the machine has only a serial port")
+		return errors.New("the Multiboot header asks for a video mode; the machine has only a serial port")
 	case unknown != 0:
-		return fmt.Errorf("Multiboot header requires what is not known here: flags %#x", unknown)
+		return fmt.Errorf("the Multiboot header requires what is not known here: flags %#x", unknown)
 	}
 	return nil
 }

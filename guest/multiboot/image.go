@@ -100,20 +100,20 @@ func (im *Image) byAddresses(size uint64) error {
 	h := im.header
 	load, end, bss := uint64(h.load), uint64(h.loadEnd), uint64(h.bssEnd)
 	if h.load > h.header || uint64(h.header-h.load) > h.offset {
-		return fmt.Errorf("Multiboot header at file offset %#x says that it is at %#x, and the text at %#x", h.offset, h.header, h.load)
+		return fmt.Errorf("the Multiboot header at file offset %#x says that it is at %#x, and the text at %#x", h.offset, h.header, h.load)
 	}
 	off := h.offset - uint64(h.header-h.load)
 	if end == 0 {
 		end = load + size - off
 	}
 	if end < load || end-load > size-off {
-		return fmt.Errorf("Multiboot header: load_end_addr %#x is beyond the file, which ends at %#x", end, load+size-off)
+		return fmt.Errorf("the Multiboot header: load_end_addr %#x is beyond the file, which ends at %#x", end, load+size-off)
 	}
 	if bss == 0 {
 		bss = end
 	}
 	if bss < end {
-		return fmt.Errorf("Multiboot header: bss_end_addr %#x is below load_end_addr %#x", bss, end)
+		return fmt.Errorf("the Multiboot header: bss_end_addr %#x is below load_end_addr %#x", bss, end)
 	}
 	im.segments = []segment{{off, end - load, load, bss - load}}
 	im.entry, im.format = uint64(h.entry), "Multiboot image"
@@ -143,7 +143,7 @@ func (l elfLayout) word(b []byte, off int) uint64 {
 // byELF takes the program headers, with their physical addresses.
 func (im *Image) byELF(head []byte, size uint64) error {
 	if len(head) < elf.EI_NIDENT || !bytes.HasPrefix(head, []byte(elf.ELFMAG)) {
-		return errors.New("Multiboot header without load addresses in a file that is no ELF")
+		return errors.New("the Multiboot header without load addresses in a file that is no ELF")
 	}
 	l := elf32
 	im.format = "Multiboot image (ELF32)"
@@ -195,7 +195,7 @@ func (im *Image) byELF(head []byte, size uint64) error {
 // check orders the segments and looks for overlaps and for the entry.
 func (im *Image) check() error {
 	if len(im.segments) == 0 {
-		return errors.New("Multiboot image without anything to load")
+		return errors.New("a Multiboot image without anything to load")
 	}
 	slices.SortStableFunc(im.segments, func(a, b segment) int { return cmp.Compare(a.paddr, b.paddr) })
 	entered := false

@@ -22,6 +22,7 @@ type Experiment struct {
 func Experiments() []Experiment {
 	return []Experiment{
 		{"boot", "what does a boot cost?", "exits by reason, vCPU and device; a time line of phases", Boot},
+		{"modes", "what do three sets of interrupt controllers cost the same guest?", "kernel, split, user; exits, vectors, EOIs, kicks", Modes},
 	}
 }
 

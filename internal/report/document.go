@@ -53,4 +53,12 @@ type Experiment struct {
 	Finding string            `json:"finding"` // one sentence
 	Rows    []map[string]any  `json:"rows"`
 	Missing map[string]string `json:"not_measured,omitempty"`
+
+	Table *Table `json:"-"` // the rows for a person; nil for none
+}
+
+// Table is a table for a person: a row's first cell says what it is, the others are figures.
+type Table struct {
+	Columns []string
+	Rows    [][]string
 }

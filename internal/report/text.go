@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"sort"
 	"strconv"
@@ -21,8 +22,15 @@ const maxAccessRows = 20
 func (d *Document) Text(w io.Writer) {
 	for _, e := range d.Experiments {
 		fmt.Fprintf(w, "%s: %s\n", e.Name, e.Finding)
+		e.Table.text(w)
+		if d.VM == nil {
+			for _, name := range slices.Sorted(maps.Keys(e.Missing)) {
+				fmt.Fprintf(w, "not measured: %s: %s\n", name, e.Missing[name])
+			}
+		}
 	}
 	if d.VM == nil {
+		environment(w, d)
 		return
 	}
 	d.headline(w)
@@ -39,6 +47,18 @@ func (d *Document) Text(w io.Writer) {
 	phases(w, d.VM)
 	d.missing(w)
 	environment(w, d)
+}
+
+func (t *Table) text(w io.Writer) {
+	if t == nil {
+		return
+	}
+	fmt.Fprintln(w)
+	c := columns(w)
+	for _, r := range append([][]string{t.Columns}, t.Rows...) {
+		fmt.Fprintln(c, strings.Join(r, "\t")+"\t")
+	}
+	c.Flush()
 }
 
 func (d *Document) headline(w io.Writer) {

@@ -15,6 +15,9 @@ var (
 	guestAddr     = netip.MustParseAddr("10.0.2.15")
 )
 
+// Gateway is the address at which a guest finds this host's loopback.
+func Gateway() netip.Addr { return gatewayAddr }
+
 // gatewayMAC is the hardware address of the gateway and the name server.
 var gatewayMAC = net.HardwareAddr{0x52, 0x55, 0x0a, 0x00, 0x02, 0x02}
 
