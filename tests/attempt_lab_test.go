@@ -27,7 +27,7 @@ func guestTest(t *testing.T, run func(t testing.TB)) {
 			a.repeat()
 			return
 		}
-		t.Logf("attempt %d of %d: the emulated guest died: %s", n, attempts, a.death)
+		t.Logf("attempt %d of %d: the emulated guest died: %s; what the test said:\n%s", n, attempts, a.death, strings.Join(a.said, "\n"))
 	}
 }
 

@@ -125,9 +125,10 @@ func vectorAccount(t testing.TB, d *report.Document) {
 			if waits := int64(*r.Raised) - int64(*r.Coalesced+*r.Delivered+*r.Dropped); waits < 0 || waits > 1 {
 				t.Errorf("vCPU %d vector %#x: %d raised; %d coalesced, %d delivered, %d dropped", r.VCPU, r.Vector, *r.Raised, *r.Coalesced, *r.Delivered, *r.Dropped)
 			}
-			if *r.EOIs > *r.Delivered || *r.Delivered-*r.EOIs > 1 {
-				t.Errorf("vCPU %d vector %#x: %d delivered, %d EOIs", r.VCPU, r.Vector, *r.Delivered, *r.EOIs)
-			}
+		}
+		// A handler is cut off by the guest's end, but in kernel and split a vector may also be the PICs', which has no EOI at the local APIC.
+		if *r.EOIs > *r.Delivered || v.IRQChip == irqchip.UserName && *r.Delivered-*r.EOIs > 1 {
+			t.Errorf("vCPU %d vector %#x: %d delivered, %d EOIs", r.VCPU, r.Vector, *r.Delivered, *r.EOIs)
 		}
 	}
 	for id := range v.VCPUs {

@@ -45,8 +45,7 @@ func addKVM(rows *ledger.Interrupts, c *kvmtrace.InterruptCounts, ioapic bool) {
 	for v := range vectors {
 		r := ledger.VectorRow{VCPU: v.VCPU, Vector: v.Vector, Path: "KVM's local APIC", Raised: of(c.Accepted, v), Delivered: of(c.Delivered, v)}
 		if c.Ended != nil {
-			n := c.Ended[v] + c.PVEnded[v]
-			r.EOIs, r.EOIsWithoutExit = &n, of(c.PVEnded, v)
+			r.EOIs, r.EOIsWithoutExit = of(c.Ended, v), of(c.PVEnded, v)
 		}
 		rows.Vectors = append(rows.Vectors, r)
 	}

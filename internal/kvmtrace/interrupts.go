@@ -23,9 +23,9 @@ type Vector struct {
 // InterruptCounts is what the tracepoints have counted.
 type InterruptCounts struct {
 	Accepted  map[Vector]uint64 // taken by the local APIC into IRR (kvm_apic_accept_irq)
-	Delivered map[Vector]uint64 // injected into the guest (kvm_inj_virq)
-	Ended     map[Vector]uint64 // EOIs that KVM saw (kvm_eoi)
-	PVEnded   map[Vector]uint64 // EOIs that cost no exit (kvm_pv_eoi)
+	Delivered map[Vector]uint64 // injected into the guest for the first time (kvm_inj_virq)
+	Ended     map[Vector]uint64 // EOIs (kvm_eoi)
+	PVEnded   map[Vector]uint64 // of these, EOIs that cost no exit (kvm_pv_eoi)
 	IPIs      map[uint32]uint64 // by the ICR's low half (kvm_apic_ipi)
 	Pins      map[int]Pin       // of the IOAPIC (kvm_ioapic_set_irq)
 	Lost      uint64            // hits that the histograms had no room for
@@ -71,17 +71,20 @@ func StartInterrupts(tids []int) (*Interrupts, error) {
 	if i.instance, err = newInstance(root); err != nil {
 		return nil, err
 	}
-	vector := "vector"
-	// kvm_inj_virq's field was named irq before Linux 6.0.
-	if _, err := os.Stat(filepath.Join(root, "events/kvm", injectEvent)); err == nil && !hasField(root, injectEvent, "vector") {
-		vector = "irq"
+	// kvm_inj_virq's field was named irq before Linux 6.0, which also tells apart what an exit during the delivery has KVM inject again.
+	injected := "vector"
+	switch _, err := os.Stat(filepath.Join(root, "events/kvm", injectEvent)); {
+	case err == nil && !hasField(root, injectEvent, "vector"):
+		injected = "irq"
+	case err == nil && hasField(root, injectEvent, "reinjected"):
+		injected += ",reinjected"
 	}
 	for _, e := range []struct {
 		event, keys string
 		ours        bool
 	}{
 		{acceptEvent, "apicid,vec", false},
-		{injectEvent, "common_pid," + vector, true},
+		{injectEvent, "common_pid," + injected, true},
 		{eoiEvent, "apicid,vector", true},
 		{pvEOIEvent, "apicid,vector", true},
 		{ipiEvent, "icr_low", true},
@@ -136,7 +139,7 @@ func (i *Interrupts) Read() (c InterruptCounts, err error) {
 	if rs := rows(injectEvent); rs != nil {
 		c.Delivered = map[Vector]uint64{}
 		for _, r := range rs {
-			if id, ok := i.vcpus[r.keys["common_pid"]]; ok {
+			if id, ok := i.vcpus[r.keys["common_pid"]]; ok && r.keys["reinjected"] == 0 {
 				c.Delivered[Vector{id, uint8(r.keys["vector"] | r.keys["irq"])}] += r.n
 			}
 		}

@@ -53,6 +53,8 @@ func FuzzConfig(f *testing.F) {
 	f.Add([]byte{0x04, 0x81, 2, 0x10, 0x81, 0xff, 0x11, 0x81, 0xff, 0x12, 0x81, 0xff, 0x13, 0x81, 0xff, 0x14, 0x81, 0xff, 0x17, 0x81, 0xff})
 	// Moves over RAM, over the other function, into the high window.
 	f.Add([]byte{0x04, 0x81, 2, 0x04, 0x82, 2, 0x13, 0x81, 0, 0x12, 0x81, 0, 0x23, 0x82, 0xc8, 0x14, 0x81, 0x10})
+	// A port BAR, sized and moved with its decoder on; a 32-bit BAR likewise.
+	f.Add([]byte{0x04, 0x83, 3, 0x14, 0xa3, 0xff, 0x14, 0xa3, 0x40, 0x15, 0x83, 0x30, 0x10, 0xa3, 0xff, 0x13, 0x83, 0xc4})
 	// MSI-X enabled, masked, disabled, in words and dwords.
 	f.Add([]byte{0x4b, 0x81, 0x80, 0x4a, 0x91, 0xc0, 0x48, 0xa1, 0, 0x4b, 0x81, 0xc0})
 	f.Fuzz(func(t *testing.T, ops []byte) {
@@ -63,7 +65,7 @@ func FuzzConfig(f *testing.F) {
 		}
 		for ; len(ops) >= 3; ops = ops[3:] {
 			register, how, v := int(ops[0]), ops[1], ops[2]
-			device, width := int(how&3), 1<<(how>>4&3)
+			device, width := [...]int{0, 1, 2, 4}[how&3], 1<<(how>>4&3)
 			width = min(width, 4)
 			register &^= width - 1
 			data := []byte{v, ^v, v, v ^ 0x55}[:width]
@@ -80,7 +82,10 @@ func FuzzConfig(f *testing.F) {
 			}
 			for _, bus := range []*bus{byECAM, byPorts} {
 				for bar, at := range bus.decoder.At {
-					if (at < lowBase || at+bar.Size > lowBase+lowSize) && (at < highBase || at+bar.Size > highBase+highSize) {
+					within := func(base, size uint64) bool { return at >= base && at+bar.Size <= base+size }
+					if ok := map[pci.BARKind]bool{
+						pci.Memory64: within(lowBase, lowSize) || within(highBase, highSize), pci.Memory32: within(lowBase, lowSize), pci.Port: within(portBase, portSize),
+					}[bar.Kind]; !ok {
 						t.Fatalf("%s is decoded at %#x", bar.Name(), at)
 					}
 				}

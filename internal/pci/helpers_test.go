@@ -19,9 +19,11 @@ func (scratch) RegisterName(off uint64, _ bool) string { return fmt.Sprint(off) 
 const (
 	lowBase, lowSize   = 0xc000_0000, 0x1000_0000
 	highBase, highSize = 0x10_0000_0000, 0x10_0000_0000
+	portBase, portSize = 0x3000, 0x100
 )
 
-// bus is a segment with functions at 00:01.0 (BARs of 4 KiB and 64 KiB) and 00:02.0 (BAR of 1 MiB), with their BARs placed.
+// bus is a segment with functions at 00:01.0 (BARs of 4 KiB and 64 KiB), 00:02.0 (BAR of 1 MiB) and 00:04.0 (8 KiB below 4 GiB, and 32 ports), with
+// their BARs placed.
 type bus struct {
 	*pci.Segment
 	decoder *pcitest.Decoder
@@ -29,6 +31,7 @@ type bus struct {
 	msix    *pci.MSIX
 	one     *pci.Function
 	two     *pci.Function
+	four    *pci.Function
 }
 
 func newBus(tb pcitest.TB) *bus {
@@ -39,7 +42,8 @@ func newBus(tb pcitest.TB) *bus {
 		}
 	}
 	var err error
-	b.Segment, err = pci.NewSegment(b.decoder, pci.Window{Base: lowBase, Size: lowSize}, pci.Window{Base: highBase, Size: highSize})
+	b.Segment, err = pci.NewSegment(b.decoder, pci.Window{Base: lowBase, Size: lowSize}, pci.Window{Base: highBase, Size: highSize},
+		pci.Window{Base: portBase, Size: portSize, Ports: true})
 	must(err)
 	b.one = pci.NewFunction("one", pci.Identity{VendorID: 0x1af4, DeviceID: 0x1041, BaseClass: 2, RevisionID: 1, SubsystemVendorID: 0x1af4, SubsystemID: 0x1100})
 	must(b.one.AddBAR(&pci.BAR{Index: 0, Size: 4 << 10, Handler: scratch{}}))
@@ -51,8 +55,12 @@ func newBus(tb pcitest.TB) *bus {
 	must(b.msix.Attach(b.one, 2, 0, 2, 0x800))
 	b.two = pci.NewFunction("two", pci.Identity{VendorID: 0x1af4, DeviceID: 0x1042, BaseClass: 1})
 	must(b.two.AddBAR(&pci.BAR{Index: 4, Size: 1 << 20, Handler: scratch{}}))
+	b.four = pci.NewFunction("four", pci.Identity{VendorID: 0x1af4, DeviceID: 0x1044, BaseClass: 0xff})
+	must(b.four.AddBAR(&pci.BAR{Kind: pci.Memory32, Index: 0, Size: 8 << 10, Handler: scratch{}}))
+	must(b.four.AddBAR(&pci.BAR{Kind: pci.Port, Index: 1, Size: 32, Handler: scratch{}}))
 	must(b.Attach(pci.Address{Device: 1}, b.one))
 	must(b.Attach(pci.Address{Device: 2}, b.two))
+	must(b.Attach(pci.Address{Device: 4}, b.four))
 	must(b.Place())
 	return b
 }

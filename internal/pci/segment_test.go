@@ -65,6 +65,40 @@ func TestBARSizing(t *testing.T) {
 	check(t, "a BAR that is not there", b.read32(2, 0x10), 0)
 }
 
+// TestBARKinds: a 32-bit BAR and a port BAR take one register each, and are decoded apart.
+func TestBARKinds(t *testing.T) {
+	b := newBus(t)
+	const io = 1
+	for _, c := range []struct {
+		register int
+		ones     uint32 // what a BAR of that size keeps of ones (section 6.2.5.1)
+	}{{0x10, 0xffffe000}, {0x14, 0xffffffe1}, {0x18, 0}} {
+		was := b.read32(4, c.register)
+		b.write32(4, c.register, 0xffffffff)
+		check(t, "sizing", b.read32(4, c.register), c.ones)
+		b.write32(4, c.register, was)
+	}
+	b.write32(4, command, io)
+	check(t, "ports", b.mapped(b.four, 1), portBase)
+	check(t, "memory without its decoder", b.mapped(b.four, 0), 0)
+	b.write32(4, command, memory)
+	check(t, "ports without their decoder", b.mapped(b.four, 1), 0)
+	if at := b.mapped(b.four, 0); at < lowBase || at%(8<<10) != 0 {
+		t.Errorf("memory at %#x", at)
+	}
+	b.write32(4, command, memory|io)
+	b.write32(4, 0x14, portBase+0x40)
+	check(t, "ports after a move", b.mapped(b.four, 1), portBase+0x40)
+	for _, at := range []uint32{0x60, portBase + portSize, lowBase, 0} {
+		b.write32(4, 0x14, at)
+		check(t, "ports outside their window", b.mapped(b.four, 1), 0)
+	}
+	b.write32(4, 0x10, portBase)
+	check(t, "memory at the ports' addresses", b.mapped(b.four, 0), 0)
+	b.write32(1, command, io)
+	check(t, "a function without ports enables them", b.read32(1, command)&io, 0)
+}
+
 func TestPlacementAndDecoding(t *testing.T) {
 	b := newBus(t)
 	check(t, "decoded before it is enabled", len(b.decoder.At), 0)
@@ -72,7 +106,7 @@ func TestPlacementAndDecoding(t *testing.T) {
 	b.write32(2, command, memory)
 	check(t, "largest first", b.mapped(b.two, 0), lowBase)
 	check(t, "then the next", b.mapped(b.one, 1), lowBase+1<<20)
-	check(t, "then the smallest", b.mapped(b.one, 0), lowBase+1<<20+64<<10)
+	check(t, "then the smallest", b.mapped(b.one, 0), lowBase+1<<20+64<<10+8<<10)
 
 	// One dword at a time, through addresses where nothing may be.
 	b.write32(1, 0x14, 0x40)
@@ -89,7 +123,7 @@ func TestPlacementAndDecoding(t *testing.T) {
 	b.Reset()
 	check(t, "decoded after reset", len(b.decoder.At), 0)
 	b.write32(1, command, memory)
-	check(t, "placed after reset", b.mapped(b.one, 0), lowBase+1<<20+64<<10)
+	check(t, "placed after reset", b.mapped(b.one, 0), lowBase+1<<20+64<<10+8<<10)
 }
 
 func TestRefusals(t *testing.T) {

@@ -1,5 +1,5 @@
-// Command compare measures doorbell beside other VMMs, in one boot of one host: what a boot costs, beside QEMU and gokvm, and what the
-// interrupt controllers and the network cost, beside QEMU. It prints tables of ratios and counts, and fails with one line if doorbell did not keep a promise.
+// Command compare measures doorbell beside other VMMs, in one boot of one host: what a boot costs, beside QEMU and gokvm, and what an
+// exit, the interrupt controllers and the network cost, beside QEMU. It prints tables of ratios and counts, and fails with one line if doorbell did not keep a promise.
 //
 // Where this host's KVM runs Linux, it measures here; elsewhere it starts the lab and runs itself there.
 package main
@@ -29,6 +29,7 @@ type options struct {
 	host.Setup
 	rounds int
 	only   string
+	inLoop string
 	net    network.Sizes
 	inLab  bool
 }
@@ -44,7 +45,8 @@ func main() {
 	f.StringVar(&o.Initrd, "initrd", "", "initramfs")
 	f.StringVar(&o.ROMs, "roms", "", "QEMU's firmware folders")
 	f.IntVar(&o.rounds, "n", 3, "rounds; each runs every VMM once, in random order")
-	f.StringVar(&o.only, "only", "", "boot, controllers or network; empty for all")
+	f.StringVar(&o.only, "only", "", "boot, exits, controllers or network; empty for all")
+	f.StringVar(&o.inLoop, "inloop", "bin/bare/inloop.flat", "the bare guest that reads a port")
 	f.BoolVar(&o.inLab, "in-lab", false, "measure here without asking whether that is possible")
 	o.net.Flags(f)
 	f.Parse(os.Args[1:])
@@ -81,6 +83,8 @@ func (o *options) run(ctx context.Context) error {
 		switch r := rounds.New(o.rounds); m {
 		case "boot":
 			errs = append(errs, boot.Measure(ctx, &o.Setup, r))
+		case "exits":
+			errs = append(errs, boot.MeasureExits(ctx, &o.Setup, o.inLoop, r))
 		case "controllers":
 			errs = append(errs, boot.MeasureControllers(ctx, &o.Setup, r))
 		case "network":
@@ -91,7 +95,7 @@ func (o *options) run(ctx context.Context) error {
 }
 
 // measurements are what there is, in the order in which they are made.
-var measurements = []string{"boot", "controllers", "network"}
+var measurements = []string{"boot", "exits", "controllers", "network"}
 
 // defaults fills in the default guest.
 func (o *options) defaults(ctx context.Context) error {
@@ -112,8 +116,8 @@ func (o *options) defaults(ctx context.Context) error {
 	return kernel.Unpacked(o.BzImage, o.Vmlinux)
 }
 
-// firmware are the files that QEMU needs to enter a vmlinux on a q35 machine.
-var firmware = []string{"bios-256k.bin", "kvmvapic.bin", "linuxboot_dma.bin", "pvh.bin"}
+// firmware are the files that QEMU needs to enter a vmlinux or a Multiboot image on a q35 machine.
+var firmware = []string{"bios-256k.bin", "kvmvapic.bin", "linuxboot_dma.bin", "multiboot_dma.bin", "pvh.bin"}
 
 // firmwareFolders are where Debian keeps them.
 var firmwareFolders = []string{"/usr/share/seabios", "/usr/share/qemu", "/usr/lib/ipxe/qemu"}
@@ -130,7 +134,8 @@ func (o *options) runInLab(ctx context.Context) error {
 	}
 	// A host that dies under the measurement is the emulation's fault: it starts again.
 	args := []string{"lab", "--retry", "2", "--guest=false", "--carry", qemu, "--carry", o.Gokvm, "--carry", o.Doorbell}
-	const roms = "/usr/share/compare"
+	const roms, inLoop = "/usr/share/compare", "/usr/share/compare/inloop.flat"
+	args = append(args, "--file", o.inLoop+":"+inLoop)
 	for _, f := range firmware {
 		for _, dir := range firmwareFolders {
 			if _, err := os.Stat(filepath.Join(dir, f)); err == nil {
@@ -140,7 +145,7 @@ func (o *options) runInLab(ctx context.Context) error {
 		}
 	}
 	args = append(args, "--", self, "-in-lab", "-n", fmt.Sprint(o.rounds), "-only", o.only, "-doorbell", "doorbell", "-gokvm", o.Gokvm, "-qemu", qemu,
-		"-roms", roms, "-bzimage", o.BzImage, "-vmlinux", o.Vmlinux, "-initrd", o.Initrd)
+		"-roms", roms, "-inloop", inLoop, "-bzimage", o.BzImage, "-vmlinux", o.Vmlinux, "-initrd", o.Initrd)
 	flag.Visit(func(f *flag.Flag) {
 		if strings.HasPrefix(f.Name, network.FlagPrefix) {
 			args = append(args, "-"+f.Name+"="+f.Value.String())

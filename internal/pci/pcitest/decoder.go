@@ -26,7 +26,7 @@ func (d *Decoder) Map(b *pci.BAR, base uint64) error {
 		d.TB.Errorf("%s is mapped twice", b.Name())
 	}
 	for o, at := range d.At {
-		if base < at+o.Size && at < base+b.Size {
+		if (o.Kind == pci.Port) == (b.Kind == pci.Port) && base < at+o.Size && at < base+b.Size {
 			d.TB.Errorf("%s at %#x overlaps %s at %#x", b.Name(), base, o.Name(), at)
 		}
 	}

@@ -12,8 +12,13 @@ type Setup struct {
 
 // QEMUCommand is QEMU's command line for a q35 machine that has a serial port and nothing else, and enters the unpacked kernel by PVH.
 func (s *Setup) QEMUCommand(vcpus, mib, cmdline string) []string {
+	return append(s.QEMUBare(vcpus, mib, cmdline, s.Vmlinux), "-initrd", s.Initrd)
+}
+
+// QEMUBare is the same for another kernel, such as a Multiboot image, without an initramfs.
+func (s *Setup) QEMUBare(vcpus, mib, cmdline, kernel string) []string {
 	argv := []string{s.QEMU, "-machine", "q35", "-accel", "kvm", "-cpu", "host", "-smp", vcpus, "-m", mib, "-nodefaults", "-nographic",
-		"-serial", "stdio", "-no-reboot", "-kernel", s.Vmlinux, "-initrd", s.Initrd, "-append", cmdline}
+		"-serial", "stdio", "-no-reboot", "-kernel", kernel, "-append", cmdline}
 	for _, dir := range filepath.SplitList(s.ROMs) {
 		argv = append(argv, "-L", dir)
 	}
