@@ -14,6 +14,7 @@ func host() []kvm.CPUIDEntry {
 		{Function: 0x4, Index: 0, Flags: kvm.CPUIDSignificantIndex, EAX: 0x3c004121},
 		{Function: 0xb, Index: 0, Flags: kvm.CPUIDSignificantIndex, EAX: 1, EBX: 2, ECX: 0x100, EDX: 15},
 		{Function: 0xb, Index: 1, Flags: kvm.CPUIDSignificantIndex, EAX: 4, EBX: 16, ECX: 0x201, EDX: 15},
+		{Function: 0x40000001, EAX: 0x1000_7efb},
 		{Function: 0x80000008, EAX: 0x3030, ECX: 0x400f},
 		{Function: 0x8000001e, EAX: 15, EBX: 0x107, ECX: 0x300},
 	}
@@ -68,14 +69,30 @@ func TestCPUIDTopology(t *testing.T) {
 
 func TestCPUIDFeatures(t *testing.T) {
 	supported := host()
-	with, without := leaf(t, CPUID(supported, Topology{VCPUs: 1, TSCDeadline: true}, 0), 1, 0), leaf(t, CPUID(supported, Topology{VCPUs: 1}, 0), 1, 0)
+	with := leaf(t, CPUID(supported, Topology{VCPUs: 1, TSCDeadline: true, X2APIC: true}, 0), 1, 0)
+	without := leaf(t, CPUID(supported, Topology{VCPUs: 1}, 0), 1, 0)
 	if with.ECX>>24&1 != 1 || without.ECX>>24&1 != 0 {
 		t.Error("the TSC-deadline bit does not follow the capability")
 	}
-	if without.ECX>>31 != 1 || without.ECX>>21&1 != 1 || without.ECX>>3&1 != 0 || without.ECX>>13&1 != 1 {
-		t.Errorf("ECX %#x: want hypervisor and x2APIC, no MONITOR, and what the host has", without.ECX)
+	if with.ECX>>21&1 != 1 || without.ECX>>21&1 != 0 {
+		t.Error("the x2APIC bit does not follow the local APIC")
+	}
+	if without.ECX>>31 != 1 || without.ECX>>3&1 != 0 || without.ECX>>13&1 != 1 {
+		t.Errorf("ECX %#x: want hypervisor, no MONITOR, and what the host has", without.ECX)
 	}
 	if supported[0] != host()[0] {
 		t.Error("the host's table was changed")
+	}
+}
+
+// TestCPUIDParavirtual: a guest is not offered what KVM does with its own local APICs only, where the local APICs are not KVM's.
+func TestCPUIDParavirtual(t *testing.T) {
+	const leafKVM, needsLAPIC = 0x40000001, 1<<4 | 1<<6 | 1<<7 | 1<<11 | 1<<13 | 1<<14
+	offered := leaf(t, host(), leafKVM, 0).EAX
+	if got := leaf(t, CPUID(host(), Topology{VCPUs: 1}, 0), leafKVM, 0).EAX; got != offered {
+		t.Errorf("%#x, want %#x", got, offered)
+	}
+	if got, want := leaf(t, CPUID(host(), Topology{VCPUs: 1, UserLAPIC: true}, 0), leafKVM, 0).EAX, offered&^needsLAPIC; got != want || got == offered {
+		t.Errorf("%#x, want %#x", got, want)
 	}
 }

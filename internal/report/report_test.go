@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -71,6 +72,50 @@ func TestText(t *testing.T) {
 	}
 	if strings.Contains(text, "silent") || strings.Contains(text, "\x1b") {
 		t.Errorf("rows without a count, or a guest's escape sequences, in:\n%s", text)
+	}
+}
+
+// TestInterruptTables: a vector is one line whatever the number of vCPUs, and what was not counted is a dash and not a zero.
+func TestInterruptTables(t *testing.T) {
+	n := func(v uint64) *uint64 { return &v }
+	d := sample()
+	d.VM.Interrupts = ledger.Interrupts{
+		Vectors: []ledger.VectorRow{
+			{VCPU: 0, Vector: 0x24, Path: "KVM's local APIC", Raised: n(10), Delivered: n(9), EOIs: n(9), EOIsWithoutExit: n(4)},
+			{VCPU: 1, Vector: 0x24, Path: "KVM's local APIC", Raised: n(5), Delivered: n(5), EOIs: n(5), EOIsWithoutExit: n(1)},
+		},
+		IPIs:  []ledger.IPIRow{{Mode: "fixed", Destination: "self", Count: 77}},
+		Pins:  []ledger.PinRow{{Pin: 20, Vector: 0x31, Trigger: "level", Raised: 3, Delivered: n(25000), Throttled: n(2), EOIExits: n(25000)}},
+		PICs:  []ledger.PICRow{{IRQ: 4, Raised: 8, Acknowledged: 7, EOIs: 6}},
+		Kicks: []ledger.KickRow{{VCPU: 1, Asked: 100, Signals: 40, Wakeups: 20, EINTR: 39, Windows: 11, Injected: 60}},
+	}
+	var b strings.Builder
+	d.Text(&b)
+	var lines []string
+	for _, l := range strings.Split(b.String(), "\n") {
+		lines = append(lines, strings.Join(strings.Fields(l), " "))
+	}
+	for _, want := range []string{
+		"What became of each vector (KVM's local APIC)", "0x24 15 - 14 - 14 5 0 1", "fixed self 77", "20 0x31 level 3 25000 - - - - 25000 - 2", "4 8 7 6", "1 100 40 20 39 11 60",
+	} {
+		if !slices.Contains(lines, want) {
+			t.Errorf("no line %q in:\n%s", want, b.String())
+		}
+	}
+}
+
+// TestExperimentTable: an experiment without a machine of its own is a sentence, its table, and what is missing with the reason.
+func TestExperimentTable(t *testing.T) {
+	d := &Document{Experiments: []Experiment{{
+		Name: "modes", Finding: "split exits more", Missing: map[string]string{"user": "it broke"},
+		Table: &Table{Columns: []string{"", "kernel", "split"}, Rows: [][]string{{"VM exits", "100", "120"}}},
+	}}}
+	var b strings.Builder
+	d.Text(&b)
+	for _, want := range []string{"modes: split exits more\n", "kernel  split\n", "VM exits     100    120\n", "it broke"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%q is not in:\n%s", want, b.String())
+		}
 	}
 }
 
