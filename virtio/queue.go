@@ -75,12 +75,14 @@ func (q *Queue) Pop(c *Chain) (ok bool, err error) {
 // each exactly once.
 func (q *Queue) Push(c *Chain, written uint32) { q.ring.push(c, written) }
 
-// Publish shows the driver all buffers pushed since the last time, at once.
-func (q *Queue) Publish() {
-	if q.ring.publish() {
+// Publish shows the driver all buffers pushed since the last time, at once, and says whether there were any.
+func (q *Queue) Publish() bool {
+	shown := q.ring.publish()
+	if shown {
 		q.stats.Batches.Add(1)
 	}
 	q.count()
+	return shown
 }
 
 // NeedsInterrupt says whether the driver wants an interrupt for what was published since the last call. A device that

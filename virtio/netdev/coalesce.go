@@ -47,6 +47,7 @@ type coalescer struct {
 
 	waiting uint32 // packets published and not told of
 	since   int64  // when the first of them was
+	batches uint64 // of this round
 
 	// own is what a queue does while the driver has set nothing.
 	own limits
@@ -96,23 +97,34 @@ func (c *coalescer) budget(limit int) int {
 	return limit
 }
 
-// published says that n packets have just been published.
-func (c *coalescer) published(n int) {
+// publish shows the driver what has been pushed. ended, at the end of the round, decides on the interrupt of all of its batches.
+func (c *coalescer) publish() {
+	if c.queue.Publish() {
+		c.batches++
+	}
+}
+
+// ended says that the round has ended, with n packets published.
+func (c *coalescer) ended(n int) {
 	if n == 0 {
 		return
 	}
+	batches := c.batches
+	c.batches = 0
 	if !c.limits().on() {
-		c.waiting = 0
-		c.queue.Notify()
-		return
+		c.waiting = uint32(n)
+		c.flush()
+		batches--
+	} else {
+		if c.waiting == 0 {
+			c.since = now()
+		}
+		c.waiting += uint32(n)
+		if c.check() {
+			batches--
+		}
 	}
-	if c.waiting == 0 {
-		c.since = now()
-	}
-	c.waiting += uint32(n)
-	if !c.check() {
-		c.stats.Coalesced.Add(1)
-	}
+	c.stats.Coalesced.Add(batches)
 }
 
 // check interrupts if it is time, also since the parameters have changed, and says whether nothing waits any more.

@@ -193,3 +193,25 @@ func TestCoalescingTimeAlone(t *testing.T) {
 		g.close()
 	}
 }
+
+// TestBatchesAccounted: a round that shows the driver several batches, as long frames make it, has one interrupt at its end, and each batch is in
+// the account: told of, put off or not wanted.
+func TestBatchesAccounted(t *testing.T) {
+	for _, own := range []bool{true, false} {
+		h := hotCase{off: eventIdx, queue: 1}.start(t)
+		h.length = uint32(h.g.headerLen() + 1514)
+		if !own {
+			h.g.do(6, 0, le32(0, 0)...)
+		}
+		const rounds = 50
+		for range rounds {
+			h.post(batch)
+			h.round()
+		}
+		s, d := h.g.t.QueueStats(1), h.g.device.QueueStats(1)
+		batches, told := s.Batches.Load(), s.Interrupts.Load()+s.Suppressed.Load()
+		if batches <= 2*rounds || told+d.Coalesced.Load() < batches || !own && told+d.Coalesced.Load() != batches {
+			t.Errorf("own choice %v: %d batches of %d rounds; %d told of or not wanted, %d put off", own, batches, rounds, told, d.Coalesced.Load())
+		}
+	}
+}

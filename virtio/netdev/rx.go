@@ -140,8 +140,8 @@ func (r *receiver) round(p *policy) outcome {
 		}
 	}
 	if n > 0 {
-		r.queue.Publish()
-		r.coalesce.published(n)
+		r.coalesce.publish()
+		r.coalesce.ended(n)
 	}
 	return state
 }

@@ -82,7 +82,7 @@ func (t *transmitter) round() (n int, err error) {
 			return n, err
 		}
 		for ; !ok && n > 0 && offers < maxOffers; offers++ {
-			t.queue.Publish()
+			t.coalesce.publish()
 			rested += t.offer(n, now()-began-rested)
 			if ok, err = t.queue.Pop(t.chain); err != nil {
 				return n, err
@@ -97,14 +97,14 @@ func (t *transmitter) round() (n int, err error) {
 		}
 		t.queue.Push(t.chain, 0)
 		if t.bytes-shown >= publishBytes {
-			t.queue.Publish()
+			t.coalesce.publish()
 			shown = t.bytes
 		}
 	}
 	if n > 0 {
-		t.queue.Publish()
+		t.coalesce.publish()
 		t.coalesce.worked((now() - began - rested) / int64(n))
-		t.coalesce.published(n)
+		t.coalesce.ended(n)
 		if lost := t.sink.Counters().FromGuest.Drops.Load(backend.DropClosed); lost != t.closed {
 			t.closed = lost
 			t.device.backendGone()
