@@ -16,7 +16,10 @@ LAB_ALONE := TestCopyHeap|TestFeatures|TestNetwork
 # The network card's tests boot a second kernel, of this suite of Debian.
 LAB_KERNEL := debian:trixie
 # A host that dies under its tests is the emulation's fault, not theirs: they start again.
-LAB        = $(HERE)/$(BIN)/doorbell lab --retry 3 --kernel $(LAB_KERNEL) $(foreach b,$(BARE),--file $(HERE)/$b:/usr/share/doorbell/bare/$(notdir $b)) --
+LAB        = $(HERE)/$(BIN)/doorbell lab --retry 3 $(1) --kernel $(LAB_KERNEL) $(foreach b,$(BARE),--file $(HERE)/$b:/usr/share/doorbell/bare/$(notdir $b)) --
+# Passed-through devices need a host that has some, behind an IOMMU with interrupt remapping and without.
+LAB_VFIO   := --device virtio-net --device nvme --device e1000e --device edu
+LAB_UNSAFE := --device virtio-net,intremap=off
 
 .PHONY: all
 all: $(BIN)/doorbell $(BIN)/agent
@@ -65,13 +68,15 @@ lab-tests: all bare
 	@$(BIN)/doorbell lab -- doorbell probe >/dev/null
 	@k=$$(ls -d "$${XDG_CACHE_HOME:-$$HOME/.cache}"/doorbell/kernels/*/ | tail -1); \
 	DOORBELL_LAB_KERNEL=$$k/vmlinux DOORBELL_LAB_MODULES=$$k/modules $(GO) test -count=1 -p 1 -timeout 15m ./internal/lab/...
-	$(GO) test -count=1 -p 1 -timeout 40m -tags lab -exec '$(LAB)' -skip '^($(LAB_ALONE))$$' $(LAB_TESTS)
-	for t in $(subst |, ,$(LAB_ALONE)); do $(GO) test -count=1 -timeout 30m -tags lab -exec '$(LAB)' -run "^$$t$$" ./tests || exit 1; done
+	$(GO) test -count=1 -p 1 -timeout 40m -tags lab -exec '$(call LAB,)' -skip '^($(LAB_ALONE)|TestVFIO.*)$$' $(LAB_TESTS)
+	for t in $(subst |, ,$(LAB_ALONE)); do $(GO) test -count=1 -timeout 30m -tags lab -exec '$(call LAB,)' -run "^$$t$$" ./tests || exit 1; done
+	$(GO) test -count=1 -timeout 30m -tags lab -exec '$(call LAB,$(LAB_VFIO))' -run '^TestVFIO' -skip Unsafe ./tests
+	$(GO) test -count=1 -timeout 10m -tags lab -exec '$(call LAB,$(LAB_UNSAFE))' -run '^TestVFIOUnsafe$$' ./tests
 
 # On a machine whose KVM runs Linux: the same tests without the lab.
 .PHONY: test-here
 test-here: all bare
-	DOORBELL_BARE="$(HERE)/$(BIN)/bare" PATH="$(HERE)/$(BIN):$$PATH" $(GO) test -count=1 -p 1 -tags lab $(LAB_TESTS)
+	DOORBELL_BARE="$(HERE)/$(BIN)/bare" PATH="$(HERE)/$(BIN):$$PATH" $(GO) test -count=1 -p 1 -tags lab -skip '^TestVFIO' $(LAB_TESTS)
 
 .PHONY: bench
 bench: need-test all bare

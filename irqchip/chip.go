@@ -85,6 +85,8 @@ type Config struct {
 	Ledger *ledger.Ledger
 	// PhysBits is the width of the guest's physical addresses.
 	PhysBits int
+	// ActiveLow has a bit for each pin of the IOAPIC whose lines pull it low, as PCI's INTx# do. KVM's IOAPIC does not ask.
+	ActiveLow uint32
 	// Warn takes what a user has to know, one line at a time.
 	Warn func(format string, args ...any)
 }

@@ -44,6 +44,7 @@ type outlets struct {
 	intr         pic.Output
 	routeChanged func(pin int) // may be nil
 	book         *ledger.Ledger
+	activeLow    uint32 // Config.ActiveLow
 }
 
 // build wires the chips; start is called when everything that has an alarm has been made.
@@ -55,7 +56,7 @@ func (b *southbridge) build(out outlets) (err error) {
 	b.storms.redeliver = func(pin int) { b.ioapic.Redeliver(pin) }
 	b.pic = pic.New(out.intr)
 	b.pit = pit.New()
-	if b.ioapic, err = ioapic.New(ioapic.Config{Output: out.messages, RouteChanged: out.routeChanged, Later: b.storms.later, Ended: b.ended}); err != nil {
+	if b.ioapic, err = ioapic.New(ioapic.Config{Output: out.messages, RouteChanged: out.routeChanged, Later: b.storms.later, Ended: b.ended, ActiveLow: out.activeLow}); err != nil {
 		return err
 	}
 	if b.ticks.alarm, err = b.alarms.add(b.tick); err != nil {

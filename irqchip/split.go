@@ -57,7 +57,7 @@ func newSplit(c Config) (*Split, error) {
 	for id := range s.vcpus {
 		s.vcpus[id] = splitCPU{split: s, boot: id == 0, held: none}
 	}
-	if err := s.build(outlets{messages: signalMSI{c.VM}, intr: &s.vcpus[0], routeChanged: s.routeChanged, book: c.Ledger}); err != nil {
+	if err := s.build(outlets{messages: signalMSI{c.VM}, intr: &s.vcpus[0], routeChanged: s.routeChanged, book: c.Ledger, activeLow: c.ActiveLow}); err != nil {
 		_ = s.Close()
 		return nil, err
 	}

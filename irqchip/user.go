@@ -45,7 +45,7 @@ func newUser(c Config) (_ *User, err error) {
 			_ = u.Close()
 		}
 	}()
-	if err := u.build(outlets{messages: userOutput{u.bus}, intr: &u.vcpus[0], book: c.Ledger}); err != nil {
+	if err := u.build(outlets{messages: userOutput{u.bus}, intr: &u.vcpus[0], book: c.Ledger, activeLow: c.ActiveLow}); err != nil {
 		return nil, err
 	}
 	for id := range u.vcpus {

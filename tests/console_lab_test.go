@@ -23,7 +23,9 @@ func TestPipes(t *testing.T) {
 }
 
 // TestClosedOutput: a reader that goes away takes neither the guest nor the report with it.
-func TestClosedOutput(t *testing.T) {
+func TestClosedOutput(t *testing.T) { guestTest(t, closedOutput) }
+
+func closedOutput(t testing.TB) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -37,7 +39,9 @@ func TestClosedOutput(t *testing.T) {
 	w.Close()
 	io.ReadFull(r, make([]byte, 1))
 	r.Close()
-	if err := c.Wait(); err != nil {
+	err = c.Wait()
+	outcome{"", e.String(), c.ProcessState.ExitCode()}.watch(t)
+	if err != nil {
 		t.Errorf("%v\n%s", err, &e)
 	}
 	if !strings.Contains(e.String(), "powered off") || !strings.Contains(e.String(), "What its VM exits were") {
@@ -46,7 +50,9 @@ func TestClosedOutput(t *testing.T) {
 }
 
 // TestTerminal: on a terminal keys reach the guest one by one, Ctrl-C stops it with the report, and the terminal is itself again.
-func TestTerminal(t *testing.T) {
+func TestTerminal(t *testing.T) { guestTest(t, onTerminal) }
+
+func onTerminal(t testing.TB) {
 	c := command(t, "boot", "--host", "here", "-i", guestInitramfs(t), "-p", "console=ttyS0 quiet panic=-1 test.role=echo")
 	var e bytes.Buffer
 	c.Stderr = &e
@@ -75,6 +81,11 @@ func TestTerminal(t *testing.T) {
 			}
 		}
 	}()
+	gone := func() {
+		c.Cancel()
+		c.Wait()
+		outcome{"", e.String(), c.ProcessState.ExitCode()}.watch(t)
+	}
 	waitFor := func(text string) {
 		t.Helper()
 		var seen []byte
@@ -83,10 +94,12 @@ func TestTerminal(t *testing.T) {
 			select {
 			case x, ok := <-screen:
 				if !ok {
+					gone()
 					t.Fatalf("the terminal closed before %q; seen:\n%s", text, seen)
 				}
 				seen = append(seen, x)
 			case <-late:
+				gone()
 				t.Fatalf("no %q; seen:\n%s", text, seen)
 			}
 		}
@@ -111,7 +124,9 @@ func TestTerminal(t *testing.T) {
 }
 
 // TestSignals: SIGTERM and SIGINT stop a guest that does nothing, and the report is still printed; SIGQUIT shows where doorbell stands.
-func TestSignals(t *testing.T) {
+func TestSignals(t *testing.T) { guestTest(t, signals) }
+
+func signals(t testing.TB) {
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		o := signalled(t, sig)
 		o.want(t, 3, o.stderr, "stopped by "+sig.String(), "What its VM exits were")
@@ -123,7 +138,7 @@ func TestSignals(t *testing.T) {
 }
 
 // signalled sends a signal to doorbell when its guest has nothing more to do.
-func signalled(t *testing.T, sig syscall.Signal) outcome {
+func signalled(t testing.TB, sig syscall.Signal) outcome {
 	t.Helper()
 	c := command(t, "boot", "--host", "here", "-p", "console=ttyS0 quiet panic=-1 doorbell.end=halt")
 	var e bytes.Buffer
@@ -140,6 +155,8 @@ func signalled(t *testing.T, sig syscall.Signal) outcome {
 		n, err := out.Read(b)
 		seen = append(seen, b[:n]...)
 		if err != nil {
+			c.Wait()
+			outcome{string(seen), e.String(), c.ProcessState.ExitCode()}.watch(t)
 			t.Fatalf("%v after:\n%s", err, seen)
 		}
 	}

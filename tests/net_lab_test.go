@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"doorbell/internal/cpio"
-	"doorbell/internal/netconf/nettest"
+	"doorbell/internal/netconf/netserve"
 	"doorbell/internal/report"
 	"doorbell/internal/traffic"
 	"doorbell/internal/traffic/wire"
@@ -60,8 +60,8 @@ func TestNetwork(t *testing.T) { eachLink(t, testNetwork) }
 func testNetwork(t testing.TB, l link) {
 	const vcpus, each = 4, 25 << 20
 	s := startSession(t, l, trafficWorkload, "-c", fmt.Sprint(vcpus))
-	if r := need[wire.Resolved](s)(s.Resolve(s.ctx, nettest.HostName, "")); fmt.Sprint(r.Addresses) != fmt.Sprintf("[%v]", l.host) {
-		t.Errorf("%s is %v", nettest.HostName, r.Addresses)
+	if r := need[wire.Resolved](s)(s.Resolve(s.ctx, netserve.HostName, "")); fmt.Sprint(r.Addresses) != fmt.Sprintf("[%v]", l.host) {
+		t.Errorf("%s is %v", netserve.HostName, r.Addresses)
 	}
 	o := traffic.StreamOptions{Placement: traffic.Placement{Flows: vcpus, CPUs: []int{0, 1, 2, 3}}, BytesPerFlow: each, Check: wire.CheckSHA256}
 	for _, stream := range []func(context.Context, traffic.StreamOptions) (traffic.StreamResult, error){s.StreamUp, s.StreamDown} {

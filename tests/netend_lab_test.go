@@ -12,7 +12,7 @@ import (
 	"sync"
 	"testing"
 
-	"doorbell/internal/netconf/nettest"
+	"doorbell/internal/netconf/netserve"
 	"doorbell/internal/traffic"
 	"doorbell/vmm"
 )
@@ -114,7 +114,7 @@ func closeUnderLoad(t testing.TB, l link, c *traffic.Controller) {
 	guest := os.Getenv("DOORBELL_GUEST")
 	m, err := vmm.New(vmm.Config{
 		Kernel: filepath.Join(guest, "kernel"), Initrd: filepath.Join(guest, "initrd"), Memory: 512 << 20, VCPUs: 2, IRQChip: "kernel", Net: config,
-		Cmdline: fmt.Sprintf("%sdoorbell.workload=traffic=%s:%d", quiet, nettest.HostName, c.Addr().Port()),
+		Cmdline: fmt.Sprintf("%sdoorbell.workload=traffic=%s:%d", quiet, netserve.HostName, c.Addr().Port()),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -14,7 +14,7 @@ import (
 	"testing"
 
 	"doorbell/internal/netconf"
-	"doorbell/internal/netconf/nettest"
+	"doorbell/internal/netconf/netserve"
 	"doorbell/internal/traffic"
 	"doorbell/internal/traffic/wire"
 	"doorbell/virtio/backend"
@@ -89,7 +89,7 @@ func TestRSS(t *testing.T) {
 func testRSS(t testing.TB, l link, steering string) {
 	const vcpus = 4
 	echo := udpEcho(t, l.listen)
-	s := startSession(t, l, fmt.Sprintf("exec=%s test.role=hash test.echo=%s:%d test.peer=PEER", netGuestPath, nettest.HostName, echo),
+	s := startSession(t, l, fmt.Sprintf("exec=%s test.role=hash test.echo=%s:%d test.peer=PEER", netGuestPath, netserve.HostName, echo),
 		"-c", fmt.Sprint(vcpus), "-i", netInitramfs(t))
 	now := s.snapshot()
 	if now.RSS == nil || now.RSS.Key != hex.EncodeToString(testKey[:]) || len(now.RSS.Indirection) != backend.MaxIndirection || now.HashFields["tcp4"] != "sdfn" {

@@ -18,7 +18,7 @@ import (
 	"testing"
 	"time"
 
-	"doorbell/internal/netconf/nettest"
+	"doorbell/internal/netconf/netserve"
 	"doorbell/internal/report"
 	"doorbell/internal/traffic"
 	"doorbell/internal/traffic/wire"
@@ -51,7 +51,7 @@ func startSession(t testing.TB, l link, workload string, args ...string) *sessio
 	}
 	t.Cleanup(func() { c.Close() })
 	s := &session{TB: t, link: l, controller: c, lines: make(chan string, 1000), report: filepath.Join(t.TempDir(), "r.json"), done: make(chan struct{})}
-	peer := fmt.Sprintf("%s:%d", nettest.HostName, c.Addr().Port())
+	peer := fmt.Sprintf("%s:%d", netserve.HostName, c.Addr().Port())
 	s.cmd = command(t, append([]string{"boot", "--host", "here", "--report", "json=" + s.report, "--net", l.net,
 		"-p", quiet + "loglevel=5 doorbell.workload=" + strings.ReplaceAll(workload, "PEER", peer)}, args...)...)
 	s.cmd.Stderr, s.cmd.SysProcAttr = &s.stderr, l.as

@@ -143,7 +143,7 @@ func (t *PCI) createFunction() error {
 		t.function.AddBAR(&pci.BAR{Index: structuresBAR, Size: 0x1000, Handler: table, Moved: t.moved}),
 		t.function.AddBAR(&pci.BAR{Index: msixBAR, Size: max(0x1000, uint64(1)<<bits.Len64(msixSize-1)), Handler: msixHandler{t}}),
 		t.addCapabilities(),
-		t.msix.Attach(t.function, msixBAR, 0, msixBAR, uint32(t.msix.TableSize())),
+		t.msix.Attach(t.function, pci.MSIXPlace{TableBAR: msixBAR, PBABAR: msixBAR, PBAOffset: uint32(t.msix.TableSize())}),
 	)
 }
 

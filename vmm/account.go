@@ -35,6 +35,7 @@ type Account struct {
 	Lines          []ledger.LineRow   `json:"interrupt_lines"`
 	Interrupts     ledger.Interrupts  `json:"interrupts"`
 	Net            *NetAccount        `json:"net,omitempty"`
+	VFIO           []VFIOAccount      `json:"vfio,omitempty"`
 	NMIs           []NMIRow           `json:"nmis,omitempty"` // where the NMI button was pressed
 	Kicks          uint64             `json:"kicks"`          // KVM_RUN ended by a signal: not an exit
 

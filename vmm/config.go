@@ -21,6 +21,11 @@ type Config struct {
 	IRQChip string // one of irqchip.Names
 	Net     NetConfig
 
+	// VFIO are the addresses of the host's devices that become the guest's, or VFIOAuto for the only one there is. UnsafeInterrupts takes them on a
+	// host without interrupt remapping, too.
+	VFIO             []string
+	UnsafeInterrupts bool
+
 	// TestDev adds the devices that test kernels for hypervisors expect (package testdev): above all a port that ends the machine with a status.
 	TestDev bool
 
@@ -74,6 +79,8 @@ func (c *Config) Validate(maxVCPUs int) error {
 		return &ConfigError{"--irqchip", fmt.Sprintf("%q: there is %s", c.IRQChip, strings.Join(irqchip.Names, ", "))}
 	case c.Kernel == "":
 		return &ConfigError{"-k", "no kernel"}
+	case len(c.VFIO) > maxVFIO:
+		return &ConfigError{"--device", fmt.Sprintf("%d devices: the bus has room for %d", len(c.VFIO), maxVFIO)}
 	case len(c.Cmdline) > maxCmdline:
 		return &ConfigError{"-p", fmt.Sprintf("%d bytes; a kernel reads at most %d", len(c.Cmdline), maxCmdline)}
 	}

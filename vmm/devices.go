@@ -59,6 +59,9 @@ func (m *Machine) createDevices() error {
 	if err := m.createNet(); err != nil {
 		return err
 	}
+	if err := m.createVFIO(); err != nil {
+		return err
+	}
 	if m.cfg.TestDev {
 		if err := m.createTestDevices(); err != nil {
 			return fmt.Errorf("--testdev: %w", err)
@@ -73,6 +76,7 @@ func (m *Machine) createDevices() error {
 // acpi describes the machine to the guest.
 func (m *Machine) acpi() (acpi.Tables, error) {
 	bridge := m.pci.describe()
+	bridge.Pins = m.intx()
 	c := acpi.Config{IOAPICID: ioapicID, Tables: []acpi.Table{bridge.MCFG()}, Devices: []acpi.Device{
 		acpi.Serial{Name: "COM1", UID: 0, Port: com1Port, GSI: com1GSI},
 		acpi.RTC{Port: rtcPort, GSI: rtcGSI},

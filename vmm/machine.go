@@ -37,6 +37,8 @@ type Machine struct {
 	pci    *pciBus
 	net    *netCard     // nil: none
 	tests  *testdev.PCI // nil: none
+	vfio   *passedDevices
+	slots  *slots
 	cpus   []*vcpu.CPU
 
 	serial *uart.UART
@@ -122,6 +124,7 @@ func (m *Machine) createMemory() (err error) {
 			return err
 		}
 	}
+	m.slots = newSlots(m.vm, len(m.memory.Regions()), m.caps.Value(kvm.CapNrMemslots))
 	return nil
 }
 
@@ -148,6 +151,7 @@ func (m *Machine) createChips() (err error) {
 	}
 	m.chip, err = irqchip.New(irqchip.Config{
 		Name: m.cfg.IRQChip, VM: m.vm, Caps: m.caps, VCPUs: m.cfg.VCPUs, Ledger: m.ledger, PhysBits: bits, Warn: m.cfg.Warn,
+		ActiveLow: m.activeLow(),
 	})
 	if err != nil {
 		return fmt.Errorf("--irqchip %s: %w", m.cfg.IRQChip, err)
@@ -256,6 +260,9 @@ func (m *Machine) Close() error {
 	}
 	if m.net != nil {
 		errs = append(errs, m.net.close())
+	}
+	if m.vfio != nil {
+		errs = append(errs, m.vfio.close())
 	}
 	if m.tests != nil {
 		errs = append(errs, m.tests.Close())

@@ -18,7 +18,7 @@ const (
 	memory32Base = 0xe800_0000
 	memory32Size = 0x1000_0000
 
-	// The window of ports, for the one device that has any.
+	// The window of ports, for those devices that have any.
 	portsBase = 0xc000
 	portsSize = 0x1000
 
@@ -53,7 +53,7 @@ func (m *Machine) createPCI(reset Device) error {
 		b.windows = append(b.windows, w)
 	}
 	b.windows = append(b.windows, pci.Window{Base: memory32Base, Size: memory32Size})
-	if m.cfg.TestDev {
+	if m.cfg.TestDev || len(m.cfg.VFIO) > 0 {
 		b.windows = append(b.windows, pci.Window{Base: portsBase, Size: portsSize, Ports: true})
 	}
 	if b.segment, err = pci.NewSegment(b, b.windows...); err != nil {

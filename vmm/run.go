@@ -243,6 +243,9 @@ func (m *Machine) result(e ending, trace *kvmtrace.Counter, traceErr error) *Res
 	if m.net != nil {
 		a.Net = m.net.account(m.cfg.VCPUs, m.chip.TableChanges())
 	}
+	if m.vfio != nil {
+		a.VFIO = m.vfio.account(m.cfg.VCPUs, m.chip.Name())
+	}
 	m.phaseMu.Lock()
 	a.Phases = append(a.Phases, m.phases...)
 	m.phaseMu.Unlock()

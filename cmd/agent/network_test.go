@@ -14,6 +14,7 @@ import (
 
 	"doorbell/internal/guestreport"
 	"doorbell/internal/netconf"
+	"doorbell/internal/netconf/netserve"
 	"doorbell/internal/netconf/nettest"
 	"doorbell/internal/traffic"
 
@@ -40,7 +41,7 @@ func TestConfigureCard(t *testing.T) {
 	if err := errors.Join(netconf.SetUp("c0"), netconf.Up(ctx, "s0"), netconf.Apply("s0", netconf.Config{Address: server})); err != nil {
 		t.Fatal(err)
 	}
-	d, err := nettest.ServeDHCP(nettest.DHCPConfig{Interface: "s0", Server: server, First: netip.MustParseAddr("10.9.0.15"), Count: 1,
+	d, err := netserve.ServeDHCP(netserve.DHCPConfig{Interface: "s0", Server: server, First: netip.MustParseAddr("10.9.0.15"), Count: 1,
 		Gateway: server.Addr(), DNS: []netip.Addr{server.Addr()}, MTU: 1400})
 	if err != nil {
 		t.Fatal(err)

@@ -49,6 +49,9 @@ func parseWorkload(spec string) (workload, error) {
 	case kind == "traffic" && hasValue:
 		w, err := parseTraffic(value)
 		return w, wrapSpec(spec, err)
+	case kind == "disk" && hasValue:
+		w, err := parseDisk(value)
+		return w, wrapSpec(spec, err)
 	case kind == "fetch" && hasValue:
 		w, err := parseFetch(value)
 		return w, wrapSpec(spec, err)
@@ -60,7 +63,7 @@ func parseWorkload(spec string) (workload, error) {
 }
 
 // workloads are the forms of doorbell.workload=, for people.
-const workloads = "none, idle=SECONDS, spin=SECONDS, console=BYTES, exec=/PROGRAM, traffic=HOST:PORT, fetch=http://HOST[:PORT]/PATH or ping=HOST[,COUNT]"
+const workloads = "none, idle=SECONDS, spin=SECONDS, console=BYTES, exec=/PROGRAM, traffic=HOST:PORT, disk=/dev/NAME,MIB (overwritten), fetch=http://HOST[:PORT]/PATH or ping=HOST[,COUNT]"
 
 // program is a workload with an exit status.
 func program(run func() (status int, err error)) workload {

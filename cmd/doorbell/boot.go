@@ -96,6 +96,9 @@ func runGuest(cmd *cobra.Command, g *guestFlags, targets []*report.Target, r gue
 		defer t.Discard()
 	}
 	if !runsHere(g.host) {
+		if len(g.devices) > 0 {
+			return &exitError{statusFailed, "--device: the emulated host has none of this machine's devices: doorbell lab --device MODEL -- doorbell boot --device vfio=auto"}
+		}
 		if card := g.machine.Net; card.Tap != "" || len(card.Forwards) > 0 {
 			say("--net %s: its interface and ports are the emulated host's, not this machine's", g.net)
 		}

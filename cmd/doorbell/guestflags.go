@@ -28,6 +28,8 @@ type guestFlags struct {
 	reports                 []string
 	verbose                 bool
 	testdev, vectors        bool
+	devices                 []string
+	unsafeInterrupts        bool
 	bare                    bool // the kernel is a Multiboot image, which wants nothing of the default guest's
 
 	// What check makes of them: the machine without what it boots, and the suite of -k debian:SUITE or an empty string.
@@ -46,6 +48,8 @@ func (g *guestFlags) add(f *pflag.FlagSet) {
 	f.IntVarP(&g.vcpus, "cpus", "c", 2, "number of vCPUs")
 	f.StringVar(&g.irqchip, "irqchip", "kernel", "interrupt controllers: kernel (all in KVM), split (local APICs in KVM) or user (none in KVM)")
 	f.StringVar(&g.net, "net", "user", "network card: user, tap=NAME or none, with ,queues=N ,io=poll|block|spin ,mac=ADDR\n,off=FEATURE+FEATURE (virtio's, as in off=ring_packed+event_idx) and, for user, ,hostfwd=tcp:[ADDR]:PORT-[ADDR]:PORT")
+	f.StringArrayVar(&g.devices, "device", nil, "a device of the host to pass through, as vfio=0000:00:04.0, or vfio=auto for the only one bound to vfio-pci")
+	f.BoolVar(&g.unsafeInterrupts, "unsafe-interrupts", false, "pass devices through on a host without interrupt remapping: the guest can then send it any interrupt")
 	f.StringVar(&g.host, "host", "auto", "where to run: auto, here, or tcg (the emulated host)")
 	f.StringArrayVar(&g.reports, "report", nil, "text, json or none, each with =FILE if wanted; several separated by commas")
 	f.BoolVarP(&g.verbose, "verbose", "v", false, "say what is done")
@@ -70,6 +74,14 @@ func (g *guestFlags) check() error {
 		return err
 	}
 	g.machine = vmm.Config{Cmdline: g.cmdline, Memory: size, VCPUs: g.vcpus, IRQChip: g.irqchip, Net: card, TestDev: g.testdev, Vectors: g.vectors}
+	for _, d := range g.devices {
+		name, err := vmm.ParseDevice(d)
+		if err != nil {
+			return err
+		}
+		g.machine.VFIO = append(g.machine.VFIO, name)
+	}
+	g.machine.UnsafeInterrupts = g.unsafeInterrupts
 	c := g.machine
 	c.Kernel = or(g.kernel, "default")
 	if err := c.Validate(anyHost); err != nil {

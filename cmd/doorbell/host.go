@@ -42,6 +42,12 @@ func runsHere(host string) bool {
 // labModules are what the emulated host loads beside the lab's own channel.
 var labModules = []string{"virtio_pci", "virtio_console", "irqbypass", "kvm", "kvm-amd", "tun"}
 
+// passModules are what it loads to pass devices through, and peerModules what its own card beside them needs.
+var (
+	passModules = []string{"vfio", "vfio_virqfd", "vfio_iommu_type1", "vfio_pci_core", "vfio_pci"}
+	peerModules = []string{"virtio_net"}
+)
+
 // guestDir is where the default guest lies in the emulated host, and the guests of suites of Debian in folders of their names.
 const guestDir = "/var/lib/doorbell/guest"
 
@@ -59,6 +65,7 @@ type labRequest struct {
 	verbose  bool
 	guest    bool     // carry the default guest along
 	suites   []string // carry the guests of these suites of Debian along
+	devices  []lab.Device
 }
 
 // inLab runs a command in the emulated host and returns its exit status as an error.
@@ -67,7 +74,11 @@ func inLab(ctx context.Context, r labRequest) error {
 	if err != nil {
 		return err
 	}
-	mods, err := set.Modules(labModules...)
+	wanted := labModules
+	if len(r.devices) > 0 {
+		wanted = slices.Concat(labModules, peerModules, passModules)
+	}
+	mods, err := set.Modules(wanted...)
 	if err != nil {
 		return err
 	}
@@ -77,7 +88,8 @@ func inLab(ctx context.Context, r labRequest) error {
 	}
 	cfg := lab.Config{
 		Kernel: vmlinux, Command: r.command, Binaries: r.binaries, Files: r.files, Memory: r.memory, CPUs: r.cpus, Retries: max(r.retries, 0),
-		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Progress: os.Stderr,
+		Devices: r.devices,
+		Stdin:   os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Progress: os.Stderr,
 		TTY: term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stdout.Fd())),
 	}
 	for _, e := range os.Environ() {

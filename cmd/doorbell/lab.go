@@ -18,7 +18,7 @@ const (
 
 func labCommand() *cobra.Command {
 	var host, memory string
-	var carry, files, kernels []string
+	var carry, files, kernels, devices []string
 	var cpus, retries int
 	var guest, verbose bool
 	cmd := &cobra.Command{
@@ -29,6 +29,7 @@ Standard input, output and error pass through, and files that the command writes
 that its arguments name travel along; a program of this machine brings its libraries; the name doorbell means this binary.`,
 		Example: `  doorbell lab -- doorbell probe
   doorbell lab -- doorbell boot -c 2 --report json=r.json
+  doorbell lab --device virtio-net -- doorbell boot --net none --device vfio=auto
   go test -exec 'doorbell lab --' ./vmm      run a package's tests where KVM works`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -59,6 +60,13 @@ that its arguments name travel along; a program of this machine brings its libra
 				}
 				r.suites = append(r.suites, suite)
 			}
+			for _, d := range devices {
+				device, err := lab.ParseDevice(d)
+				if err != nil {
+					return usageError("lab --device %s: %v", d, err)
+				}
+				r.devices = append(r.devices, device)
+			}
 			for _, f := range files {
 				from, to, ok := strings.Cut(f, ":")
 				if !ok || from == "" || !strings.HasPrefix(to, "/") {
@@ -76,6 +84,7 @@ that its arguments name travel along; a program of this machine brings its libra
 	f.IntVarP(&cpus, "cpus", "c", 2, "the host's processors")
 	f.StringArrayVar(&carry, "carry", nil, "a program to carry along, with its libraries")
 	f.StringArrayVar(&files, "file", nil, "a file to carry along, as HOSTPATH:/LABPATH")
+	f.StringArrayVar(&devices, "device", nil, "a PCI device, bound to vfio-pci behind an IOMMU: "+strings.Join(lab.DeviceModels(), ", ")+"\nwith ,intremap=off for an IOMMU without interrupt remapping")
 	f.BoolVar(&guest, "guest", true, "carry the default guest along")
 	f.StringArrayVar(&kernels, "kernel", nil, "carry the guest of another release along, as debian:SUITE, for boot -k debian:SUITE")
 	f.IntVar(&retries, "retry", 0, "how often to run COMMAND again after the emulated host died under it")

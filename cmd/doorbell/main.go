@@ -94,7 +94,7 @@ Where this host's KVM cannot run Linux, it starts an emulated one that can (the 
 		},
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(bootCommand(), measureCommand(), probeCommand(), nmiCommand(), labCommand())
+	root.AddCommand(bootCommand(), measureCommand(), probeCommand(), nmiCommand(), labCommand(), bindCommand(), unbindCommand())
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError("%v: try %s --help", err, cmd.CommandPath())
 	})

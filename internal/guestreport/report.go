@@ -34,9 +34,17 @@ type WorkloadResult struct {
 	ExitStatus int `json:"exit_status"`
 	// Error is why the workload could not run to its end; empty otherwise.
 	Error string `json:"error,omitempty"`
-	// Fetch and Ping are what the workloads of these names found.
+	// Fetch, Ping and Disk are what the workloads of these names found.
 	Fetch *FetchResult `json:"fetch,omitempty"`
 	Ping  *PingResult  `json:"ping,omitempty"`
+	Disk  *DiskResult  `json:"disk,omitempty"`
+}
+
+// A DiskResult is what was written to a disk and read back from it.
+type DiskResult struct {
+	Path   string `json:"path"`
+	Bytes  int64  `json:"bytes"`
+	SHA256 string `json:"sha256"` // of what was read
 }
 
 // A Job is what the host asks of an agent that waits for one. Empty fields

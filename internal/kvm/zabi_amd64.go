@@ -61,6 +61,10 @@ const (
 	CapX86UserSpaceMSR          = 0xbc // KVM_CAP_X86_USER_SPACE_MSR
 	CapBinaryStatsFD            = 0xcb // KVM_CAP_BINARY_STATS_FD
 	CapExitOnEmulationFailure   = 0xcc // KVM_CAP_EXIT_ON_EMULATION_FAILURE
+	devTypeVFIO                 = 0x4  // KVM_DEV_TYPE_VFIO
+	devVFIOGroup                = 0x1  // KVM_DEV_VFIO_GROUP
+	devVFIOGroupAdd             = 0x1  // KVM_DEV_VFIO_GROUP_ADD
+	devVFIOGroupDel             = 0x2  // KVM_DEV_VFIO_GROUP_DEL
 	statsTypeMask               = 0xf  // KVM_STATS_TYPE_MASK
 )
 
@@ -136,6 +140,8 @@ var (
 	kvmGetDebugregs        = request{0x8080aea1, "KVM_GET_DEBUGREGS"}
 	kvmSetDebugregs        = request{0x4080aea2, "KVM_SET_DEBUGREGS"}
 	kvmGetTscKhz           = request{0xaea3, "KVM_GET_TSC_KHZ"}
+	kvmCreateDevice        = request{0xc00caee0, "KVM_CREATE_DEVICE"}
+	kvmSetDeviceAttr       = request{0x4018aee1, "KVM_SET_DEVICE_ATTR"}
 )
 
 // UserspaceMemoryRegion is struct kvm_userspace_memory_region: one slot of guest memory.
@@ -304,6 +310,21 @@ type translation struct {
 	PhysicalAddress uint64 // physical_address
 	Valid           uint8  // valid
 	_               [7]byte
+}
+
+// createDevice is struct kvm_create_device: a device of KVM's own to make.
+type createDevice struct {
+	Type  uint32 // type
+	FD    uint32 // fd
+	Flags uint32 // flags
+}
+
+// deviceAttr is struct kvm_device_attr: an attribute of such a device.
+type deviceAttr struct {
+	Flags uint32 // flags
+	Group uint32 // group
+	Attr  uint64 // attr
+	Addr  uint64 // addr
 }
 
 // statsHeader is struct kvm_stats_header: the head of a statistics descriptor's file.

@@ -22,6 +22,8 @@ var cLayouts = []cLayout{
 	{vcpuEvents{}, "struct kvm_vcpu_events", 64, []cField{{"ExceptionInjected", 0, 1}, {"ExceptionNr", 1, 1}, {"ExceptionHasErrorCode", 2, 1}, {"ExceptionPending", 3, 1}, {"ExceptionErrorCode", 4, 4}, {"InterruptInjected", 8, 1}, {"InterruptNr", 9, 1}, {"InterruptSoft", 10, 1}, {"InterruptShadow", 11, 1}, {"NMIInjected", 12, 1}, {"NMIPending", 13, 1}, {"NMIMasked", 14, 1}, {"SIPIVector", 16, 4}, {"Flags", 20, 4}}},
 	{debugRegs{}, "struct kvm_debugregs", 128, []cField{{"DB", 0, 32}, {"DR6", 32, 8}, {"DR7", 40, 8}, {"Flags", 48, 8}}},
 	{translation{}, "struct kvm_translation", 24, []cField{{"LinearAddress", 0, 8}, {"PhysicalAddress", 8, 8}, {"Valid", 16, 1}}},
+	{createDevice{}, "struct kvm_create_device", 12, []cField{{"Type", 0, 4}, {"FD", 4, 4}, {"Flags", 8, 4}}},
+	{deviceAttr{}, "struct kvm_device_attr", 24, []cField{{"Flags", 0, 4}, {"Group", 4, 4}, {"Attr", 8, 8}, {"Addr", 16, 8}}},
 	{statsHeader{}, "struct kvm_stats_header", 24, []cField{{"Flags", 0, 4}, {"NameSize", 4, 4}, {"NumDesc", 8, 4}, {"IDOffset", 12, 4}, {"DescOffset", 16, 4}, {"DataOffset", 20, 4}}},
 	{statsDesc{}, "struct kvm_stats_desc", 16, []cField{{"Flags", 0, 4}, {"Exponent", 4, 2}, {"Size", 6, 2}, {"Offset", 8, 4}, {"BucketSize", 12, 4}}},
 	{Regs{}, "struct kvm_regs", 144, []cField{{"RAX", 0, 8}, {"RSI", 32, 8}, {"RDI", 40, 8}, {"RSP", 48, 8}, {"R15", 120, 8}, {"RIP", 128, 8}, {"RFLAGS", 136, 8}}},

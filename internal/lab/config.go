@@ -69,7 +69,10 @@ type Config struct {
 
 	Memory int64 // L1's, in bytes; default 3 GiB. Half of it can hold files.
 	CPUs   int   // that the command may use; default 2. An emulated L1 with several has one more, for its kernel alone.
-	QEMU   string
+	// Devices are PCI functions behind an IOMMU, which L1 finds bound to vfio-pci; at most 8. Its modules must be among Modules: vfio, vfio_virqfd,
+	// vfio_iommu_type1, vfio-pci-core and vfio-pci; with network cards virtio_net, too, for L1's own card at the same hub, which has PeerAddress.
+	Devices []Device
+	QEMU    string
 	// Accel is QEMU's accelerator. Default: tcg,thread=multi. With kvm, on a
 	// machine with nested KVM, L1 gets the machine's own processor type.
 	Accel string
@@ -148,6 +151,9 @@ func (cfg Config) withDefaults() (Config, error) {
 	if cfg.CPUs < 0 {
 		return cfg, fmt.Errorf("lab: %d CPUs: at least 1 is needed", cfg.CPUs)
 	}
+	if n := len(cfg.Devices); n > maxDevices {
+		return cfg, fmt.Errorf("lab: %d devices: at most %d have a place", n, maxDevices)
+	}
 	if cfg.Accel == "" {
 		cfg.Accel = "tcg,thread=multi"
 	}
@@ -165,6 +171,9 @@ func (cfg Config) withDefaults() (Config, error) {
 	}
 	return cfg, nil
 }
+
+// PeerAddress is L1's own, with the length of the network, on the network of the cards that it passes through.
+const PeerAddress = l1.PeerAddress
 
 func (cfg Config) emulated() bool { return !strings.HasPrefix(cfg.Accel, "kvm") }
 

@@ -110,11 +110,18 @@ func (p *plan) addBase(cfg Config, resolver *closure.Resolver) error {
 		p.tree.file(inside, m.Path, info)
 		modules = append(modules, l1.Module{Name: m.Name, Path: inside, Params: m.Params})
 	}
-	setup, err := l1.Setup{Modules: modules, SpareFirst: cfg.spareFirst()}.Encode()
+	setup := l1.Setup{Modules: modules, SpareFirst: cfg.spareFirst()}
+	for i := range cfg.Devices {
+		setup.Passed = append(setup.Passed, deviceAddress(i))
+	}
+	if cfg.peers() {
+		setup.PeerMAC = peerMAC
+	}
+	encoded, err := setup.Encode()
 	if err != nil {
 		return fmt.Errorf("lab: %w", err)
 	}
-	p.tree.content(l1.SetupPath, 0o644, setup)
+	p.tree.content(l1.SetupPath, 0o644, encoded)
 	return nil
 }
 

@@ -79,8 +79,9 @@ func parseVersion(out string) (qemu, error) {
 
 // The descriptors that QEMU finds open.
 const (
-	initrdFD  = 3
-	channelFD = 4
+	initrdFD    = 3
+	channelFD   = 4
+	firstDiskFD = 5
 )
 
 // arguments is QEMU's command line.
@@ -97,11 +98,16 @@ func (q qemu) arguments(cfg Config) []string {
 		// Emulated since QEMU 9.0: the timer and IPIs become MSRs.
 		cpu += ",+x2apic"
 	}
-	return []string{
+	machine := "q35,smm=off,sata=off,smbus=off,hpet=off"
+	if cfg.passes() {
+		// intel-iommu cannot remap what an interrupt controller in the kernel delivers.
+		machine += ",kernel-irqchip=off"
+	}
+	return append([]string{
 		"-name", "lab", "-no-user-config", "-nodefaults", "-no-reboot",
 		// System management mode, the disk and SMBus controllers and the HPET
 		// cost firmware and kernel time, and nothing in L1 uses them.
-		"-machine", "q35,smm=off,sata=off,smbus=off,hpet=off",
+		"-machine", machine,
 		"-accel", cfg.Accel,
 		"-cpu", cpu,
 		"-smp", strconv.Itoa(cpus),
@@ -113,7 +119,7 @@ func (q qemu) arguments(cfg Config) []string {
 		"-device", "virtio-serial-pci,id=ports,max_ports=2,romfile=",
 		"-chardev", fmt.Sprintf("socket,id=lab,fd=%d", channelFD),
 		"-device", "virtserialport,bus=ports.0,chardev=lab,name=" + l1.PortName,
-	}
+	}, cfg.deviceArguments()...)
 }
 
 // kernelCommandLine is L1's. panic=-1 restarts at once, which -no-reboot turns
@@ -123,6 +129,9 @@ func (q qemu) arguments(cfg Config) []string {
 func kernelCommandLine(cfg Config) string {
 	line := "console=ttyS0 panic=-1 mitigations=off audit=0 nokaslr tsc=reliable no_timer_check random.trust_cpu=on cryptomgr.notests " +
 		l1.FirstCPUOnly
+	if cfg.passes() {
+		line += " intel_iommu=on iommu=nopt"
+	}
 	if cfg.Console == nil {
 		line += " quiet"
 	}
@@ -153,11 +162,20 @@ func (q qemu) start(cfg Config, initramfs *os.File) (*machine, error) {
 		return nil, fmt.Errorf("lab: channel: %w", err)
 	}
 
+	disks, err := cfg.disks()
+	for _, d := range disks {
+		defer d.Close()
+	}
+	if err != nil {
+		channel.Close()
+		return nil, err
+	}
+
 	m := &machine{channel: channel, console: newConsole(cfg.Console), exited: make(chan struct{})}
 	cmd := exec.Command(q.path, q.arguments(cfg)...)
 	cmd.Stdout = m.console
 	cmd.Stderr = m.console.errors()
-	cmd.ExtraFiles = []*os.File{initramfs, theirs}
+	cmd.ExtraFiles = append([]*os.File{initramfs, theirs}, disks...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		// A group of its own: Ctrl-C at the caller's terminal is for the
 		// command, and QEMU would end at once.

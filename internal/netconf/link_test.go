@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"doorbell/internal/netconf/netserve"
 	"doorbell/internal/netconf/nettest"
 
 	"github.com/vishvananda/netlink"
@@ -44,13 +45,13 @@ func TestDHCPOnAWire(t *testing.T) {
 	}
 	server := netip.MustParsePrefix("10.9.0.1/24")
 	wire(t, "c0", "s0", server)
-	d, err := nettest.ServeDHCP(nettest.DHCPConfig{Interface: "s0", Server: server, First: netip.MustParseAddr("10.9.0.15"), Count: 1,
+	d, err := netserve.ServeDHCP(netserve.DHCPConfig{Interface: "s0", Server: server, First: netip.MustParseAddr("10.9.0.15"), Count: 1,
 		Gateway: server.Addr(), DNS: []netip.Addr{server.Addr()}, Domain: "test.example", MTU: 1400})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	names, err := nettest.ServeDNS("10.9.0.1:53", map[string]netip.Addr{"host.test.example": netip.MustParseAddr("10.9.0.7")})
+	names, err := netserve.ServeDNS("10.9.0.1:53", map[string]netip.Addr{"host.test.example": netip.MustParseAddr("10.9.0.7")})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,7 +44,7 @@ const (
 // BAR is a base address register.
 type BAR struct {
 	Kind         BARKind
-	Index        int    // of its first register; even for Memory64
+	Index        int    // of its first register
 	Size         uint64 // a power of two: 4 KiB or more of memory, or 4 to 256 ports
 	Prefetchable bool
 	Handler      Handler // answers at the BAR's addresses
@@ -67,7 +67,7 @@ func (b *BAR) Name() string { return fmt.Sprintf("%s BAR %d", b.function.Name, b
 // AddBAR gives the function a BAR. The caller must not change it any more.
 func (f *Function) AddBAR(b *BAR) error {
 	switch {
-	case f.attached || b.Index < 0 || b.Index+b.Kind.registers() > maxBARs || b.Index%b.Kind.registers() != 0 || b.function != nil:
+	case f.attached || b.Index < 0 || b.Index+b.Kind.registers() > maxBARs || b.function != nil:
 		return fmt.Errorf("pci function %s: BAR %d has no room for its registers", f.Name, b.Index)
 	case bits.OnesCount64(b.Size) != 1:
 		return fmt.Errorf("pci function %s: BAR %d: size %#x is not a power of two", f.Name, b.Index, b.Size)

@@ -4,8 +4,11 @@ import "fmt"
 
 // Capability identifiers (PCI Code and ID Assignment Specification, section 2).
 const (
-	CapVendorSpecific = 0x09
-	CapMSIX           = 0x11
+	CapPowerManagement = 0x01
+	CapMSI             = 0x05
+	CapVendorSpecific  = 0x09
+	CapExpress         = 0x10
+	CapMSIX            = 0x11
 )
 
 // Hooks are what accesses to a capability do. Both get the whole capability's bytes, which they may change, and the
@@ -31,14 +34,22 @@ func (f *Function) hookAt(off, n int) *hook {
 	return nil
 }
 
-// AddCapability appends a capability to the list (section 6.7). body is what follows its identifier and next pointer; writable
-// are the bits of body that the guest may write, nil for none. It returns the capability's offset.
+// AddCapability appends a capability to the list (section 6.7), where there is room, and returns its offset. body is what follows its identifier
+// and next pointer; writable are the bits of body that the guest may write, nil for none.
 func (f *Function) AddCapability(id byte, body, writable []byte, hooks Hooks) (int, error) {
-	size := (2 + len(body) + 3) &^ 3
-	if f.attached || f.capFree+size > ConfigSize || len(writable) > len(body) {
-		return 0, fmt.Errorf("pci function %s: capability %#x of %d bytes does not fit", f.Name, id, size)
-	}
 	at := f.capFree
+	return at, f.AddCapabilityAt(at, id, body, writable, hooks)
+}
+
+// AddCapabilityAt is AddCapability at an offset, as a device has it whose driver knows more than the list says.
+func (f *Function) AddCapabilityAt(at int, id byte, body, writable []byte, hooks Hooks) error {
+	size := (2 + len(body) + 3) &^ 3
+	if f.attached || at < headerSize || at%4 != 0 || at+size > ConfigSize || len(writable) > len(body) {
+		return fmt.Errorf("pci function %s: capability %#x of %d bytes does not fit at %#x", f.Name, id, size, at)
+	}
+	if h := f.hookAt(at, size); h != nil {
+		return fmt.Errorf("pci function %s: capability %#x at %#x overlaps what is at %#x", f.Name, id, at, h.start)
+	}
 	c := &f.config
 	c.bytes[at] = id
 	copy(c.bytes[at+2:], body)
@@ -46,7 +57,16 @@ func (f *Function) AddCapability(id byte, body, writable []byte, hooks Hooks) (i
 	c.bytes[f.capTail] = byte(at)
 	c.bytes[regStatus] |= statusCapListMask
 	f.capTail = at + 1
-	f.capFree += size
+	f.capFree = max(f.capFree, at+size)
 	f.hooks = append(f.hooks, hook{at, at + size, hooks})
-	return at, nil
+	return nil
 }
+
+// HookCommand has accesses to the command and status registers, which are one doubleword, go to hooks, too; before the function is attached. What
+// hooks change in the command register has no effect on the bus.
+func (f *Function) HookCommand(hooks Hooks) {
+	f.hooks = append(f.hooks, hook{regCommand, regCommand + 4, hooks})
+}
+
+// SetInterruptPin says which of the INTx# pins the function uses: 1 is INTA#, 0 none (section 6.2.4).
+func (f *Function) SetInterruptPin(pin byte) { f.config.bytes[regInterruptPin] = pin }

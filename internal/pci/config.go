@@ -16,6 +16,7 @@ const (
 	regSubsystemID       = 0x2e
 	regCapabilities      = 0x34
 	regInterruptLine     = 0x3c
+	regInterruptPin      = 0x3d
 
 	// headerSize is where capabilities may begin.
 	headerSize = 0x40

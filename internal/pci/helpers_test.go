@@ -52,7 +52,7 @@ func newBus(tb pcitest.TB) *bus {
 	must(err)
 	b.msix, err = pci.NewMSIX("one", 3, b.irqs, func(err error) { tb.Errorf("%v", err) })
 	must(err)
-	must(b.msix.Attach(b.one, 2, 0, 2, 0x800))
+	must(b.msix.Attach(b.one, pci.MSIXPlace{TableBAR: 2, PBABAR: 2, PBAOffset: 0x800}))
 	b.two = pci.NewFunction("two", pci.Identity{VendorID: 0x1af4, DeviceID: 0x1042, BaseClass: 1})
 	must(b.two.AddBAR(&pci.BAR{Index: 4, Size: 1 << 20, Handler: scratch{}}))
 	b.four = pci.NewFunction("four", pci.Identity{VendorID: 0x1af4, DeviceID: 0x1044, BaseClass: 0xff})

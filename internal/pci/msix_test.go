@@ -71,7 +71,7 @@ func TestNoGSI(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := pci.NewFunction("nic", pci.Identity{VendorID: 1})
-	if err := errors.Join(f.AddBAR(&pci.BAR{Size: 4096, Handler: scratch{}}), m.Attach(f, 0, 0, 0, 0x800)); err != nil {
+	if err := errors.Join(f.AddBAR(&pci.BAR{Size: 4096, Handler: scratch{}}), m.Attach(f, pci.MSIXPlace{PBAOffset: 0x800})); err != nil {
 		t.Fatal(err)
 	}
 	s, err := pci.NewSegment(pcitest.NewDecoder(t))

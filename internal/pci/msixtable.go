@@ -18,7 +18,7 @@ var entryWritable = [2]uint64{^uint64(3), entryMask<<32 | 0xffffffff}
 func (m *MSIX) TableSize() uint64 { return uint64(len(m.table)) }
 
 // PBASize is the number of bytes of the pending bit array.
-func (m *MSIX) PBASize() uint64 { return uint64(len(m.vectors)+63) / 64 * msixPBAGrain }
+func (m *MSIX) PBASize() uint64 { return uint64(len(m.set.all)+63) / 64 * msixPBAGrain }
 
 // ReadTable is a read of the table.
 func (m *MSIX) ReadTable(off uint64, p []byte) {
@@ -48,7 +48,7 @@ func (m *MSIX) WriteTable(off uint64, p []byte) {
 	// Only the vector control has an effect; a quadword brings it together with the data.
 	if (off+n)%msixEntry == 0 {
 		entry := int(off / msixEntry)
-		m.updateRange(entry, entry+1)
+		m.set.updateRange(entry, entry+1)
 	}
 }
 
@@ -63,14 +63,14 @@ func (m *MSIX) ReadPBA(off uint64, p []byte) {
 	for i := range p {
 		for bit := range uint64(8) {
 			n := (off+uint64(i))*8 + bit
-			if n >= uint64(len(m.vectors)) {
+			if n >= uint64(len(m.set.all)) {
 				return
 			}
-			v := &m.vectors[n]
+			v := &m.set.all[n]
 			if v.live {
 				continue
 			}
-			if m.collect(v); v.pending {
+			if m.set.collect(v); v.pending {
 				p[i] |= 1 << bit
 			}
 		}

@@ -90,6 +90,19 @@ func (s *Segment) Attach(a Address, f *Function) error {
 	return nil
 }
 
+// Detach takes a function off the bus while the guest runs, as pulling it out does: its BARs answer no more and its configuration space floats.
+func (s *Segment) Detach(f *Function) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i := f.address.index(); f.attached && s.functions[i] == f {
+		for _, b := range f.bars {
+			s.undecode(b)
+		}
+		s.functions[i] = nil
+		s.decode() // what it kept from being decoded
+	}
+}
+
 // Header type register.
 const (
 	regHeaderType       = 0x0e

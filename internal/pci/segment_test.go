@@ -197,7 +197,7 @@ func TestAttachErrors(t *testing.T) {
 		}
 	}
 	for _, bar := range []*pci.BAR{
-		{Index: 1, Size: 4096, Handler: scratch{}}, {Index: 6, Size: 4096, Handler: scratch{}}, {Index: 0, Size: 2048, Handler: scratch{}},
+		{Index: 5, Size: 4096, Handler: scratch{}}, {Index: 6, Size: 4096, Handler: scratch{}}, {Index: 0, Size: 2048, Handler: scratch{}},
 		{Index: 0, Size: 12288, Handler: scratch{}}, {Index: 0, Size: 4096},
 	} {
 		if err := f.AddBAR(bar); err == nil {

@@ -3,12 +3,12 @@ package probe
 import (
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 
 	"doorbell/internal/kvm"
 	"doorbell/internal/kvmtrace"
+	"doorbell/vfio/sysfs"
 
 	"golang.org/x/sys/unix"
 )
@@ -239,50 +239,70 @@ func vfio() Finding {
 	return f
 }
 
+// iommu says for each unit what it can do, where it shows that.
 func iommu() Finding {
 	f := Finding{Name: "iommu", Title: "IOMMU", Answer: Yes}
-	units := glob("/sys/class/iommu/*")
-	if len(units) == 0 {
+	r, err := sysfs.Host{}.Remapping()
+	switch {
+	case err != nil:
+		f.Answer, f.Evidence = Unknown, err.Error()
+		return f
+	case len(r.IOMMUs) == 0:
 		f.Answer, f.Evidence = No, "/sys/class/iommu is empty"
 		f.Advice = "intel_iommu=on or amd_iommu=on on the host's command line, and VT-d or AMD-Vi in the firmware"
 		return f
 	}
-	f.Value, f.Evidence = strconv.Itoa(len(units))+" units", strings.Join(units, " ")
+	var units []string
+	for _, u := range r.IOMMUs {
+		units = append(units, fmt.Sprintf("%s (remaps interrupts: %s, to x2APIC IDs: %s, posts: %s)", u.Name, known(u.Interrupts), known(u.X2APIC), known(u.Posting)))
+	}
+	f.Value, f.Evidence = plural(len(units), "unit"), strings.Join(units, ", ")
 	return f
+}
+
+// known is what is known of a feature.
+func known(v *bool) Answer {
+	switch {
+	case v == nil:
+		return Unknown
+	case *v:
+		return Yes
+	}
+	return No
+}
+
+func plural(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
 }
 
 // remapping looks at what is in use: the interrupt chips behind the host's own vectors.
 func remapping() Finding {
-	f := Finding{Name: "interrupt_remapping", Title: "interrupt remapping", Answer: No, Evidence: "no chip in /proc/interrupts is named IR-"}
-	b, err := os.ReadFile("/proc/interrupts")
-	if err != nil {
+	f := Finding{Name: "interrupt_remapping", Title: "interrupt remapping", Answer: No}
+	r, err := sysfs.Host{}.Remapping()
+	switch f.Evidence = r.Evidence; {
+	case err != nil:
 		f.Answer, f.Evidence = Unknown, err.Error()
-		return f
-	}
-	for _, w := range strings.Fields(string(b)) {
-		if strings.HasPrefix(w, "IR-") {
-			f.Answer, f.Evidence = Yes, "/proc/interrupts has "+w
-			return f
-		}
+	case r.On:
+		f.Answer = Yes
+	default:
+		f.Advice = "without it doorbell passes no device through, unless --unsafe-interrupts says so"
 	}
 	return f
 }
 
-// capPostedInterrupts is bit 59 of VT-d's capability register (VT-d specification, 11.4.2: PI).
-const capPostedInterrupts = 59
-
 func postedByIOMMU() Finding {
-	f := Finding{Name: "iommu_posting", Title: "device interrupts posted by the IOMMU", Answer: No, Evidence: "no IOMMU whose capability register can be read"}
-	for _, p := range glob("/sys/class/iommu/dmar*/intel-iommu/cap") {
-		v, err := strconv.ParseUint(readLine(p), 16, 64)
-		if err != nil {
-			f.Answer, f.Evidence = Unknown, p+" is not readable"
-			continue
-		}
-		f.Evidence = fmt.Sprintf("bit %d of %s is clear", capPostedInterrupts, p)
-		if v>>capPostedInterrupts&1 != 0 {
-			f.Answer, f.Evidence = Yes, fmt.Sprintf("bit %d of %s is set", capPostedInterrupts, p)
-			return f
+	f := Finding{Name: "iommu_posting", Title: "device interrupts posted by the IOMMU", Answer: No, Evidence: "no IOMMU says that it posts"}
+	r, err := sysfs.Host{}.Remapping()
+	if err != nil {
+		f.Answer, f.Evidence = Unknown, err.Error()
+		return f
+	}
+	for _, u := range r.IOMMUs {
+		if u.Posting != nil && *u.Posting {
+			f.Answer, f.Evidence = Yes, u.Name+"'s capability register says so"
 		}
 	}
 	return f

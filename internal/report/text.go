@@ -44,6 +44,7 @@ func (d *Document) Text(w io.Writer) {
 	interruptTables(w, d.VM.Interrupts)
 	nmiTable(w, d.VM.NMIs)
 	netTables(w, d.VM.Net)
+	vfioTables(w, d.VM.VFIO)
 	phases(w, d.VM)
 	d.missing(w)
 	environment(w, d)

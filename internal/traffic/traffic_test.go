@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"doorbell/internal/netconf"
+	"doorbell/internal/netconf/netserve"
 	"doorbell/internal/netconf/nettest"
 	"doorbell/internal/traffic/guest"
 	"doorbell/internal/traffic/wire"
@@ -318,7 +319,7 @@ func TestSnapshotAndConfigure(t *testing.T) {
 			t.Errorf("error %v, want %s", err, want)
 		}
 	}
-	names, err := nettest.ServeDNS("127.0.0.1:0", map[string]netip.Addr{"a.example": netip.MustParseAddr("10.1.2.3")})
+	names, err := netserve.ServeDNS("127.0.0.1:0", map[string]netip.Addr{"a.example": netip.MustParseAddr("10.1.2.3")})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -60,6 +60,10 @@ var constants = []constant{
 	{"CapX86UserSpaceMSR", "KVM_CAP_X86_USER_SPACE_MSR"},
 	{"CapBinaryStatsFD", "KVM_CAP_BINARY_STATS_FD"},
 	{"CapExitOnEmulationFailure", "KVM_CAP_EXIT_ON_EMULATION_FAILURE"},
+	{"devTypeVFIO", "KVM_DEV_TYPE_VFIO"},
+	{"devVFIOGroup", "KVM_DEV_VFIO_GROUP"},
+	{"devVFIOGroupAdd", "KVM_DEV_VFIO_GROUP_ADD"},
+	{"devVFIOGroupDel", "KVM_DEV_VFIO_GROUP_DEL"},
 	{"statsTypeMask", "KVM_STATS_TYPE_MASK"},
 }
 
@@ -71,7 +75,7 @@ var requests = []string{
 	"KVM_GET_STATS_FD", "KVM_RUN", "KVM_GET_REGS", "KVM_SET_REGS", "KVM_GET_SREGS", "KVM_SET_SREGS", "KVM_SET_CPUID2",
 	"KVM_SET_MSRS", "KVM_GET_LAPIC", "KVM_SET_LAPIC", "KVM_GET_MP_STATE", "KVM_TRANSLATE", "KVM_NMI",
 	"KVM_INTERRUPT", "KVM_GET_VCPU_EVENTS", "KVM_SET_VCPU_EVENTS", "KVM_GET_DEBUGREGS", "KVM_SET_DEBUGREGS",
-	"KVM_GET_TSC_KHZ",
+	"KVM_GET_TSC_KHZ", "KVM_CREATE_DEVICE", "KVM_SET_DEVICE_ATTR",
 }
 
 // field is one member: its Go name, its C designator (which may reach into unions), and, where an integer of its size is
@@ -135,6 +139,10 @@ var structs = []cstruct{
 		{goName: "DB", c: "db", elem: 8}, {goName: "DR6", c: "dr6"}, {goName: "DR7", c: "dr7"}, {goName: "Flags", c: "flags"}}},
 	{goName: "translation", c: "struct kvm_translation", doc: "a guest-virtual address and what its page tables make of it.", fields: []field{
 		{goName: "LinearAddress", c: "linear_address"}, {goName: "PhysicalAddress", c: "physical_address"}, {goName: "Valid", c: "valid"}}},
+	{goName: "createDevice", c: "struct kvm_create_device", doc: "a device of KVM's own to make.", fields: []field{
+		{goName: "Type", c: "type"}, {goName: "FD", c: "fd"}, {goName: "Flags", c: "flags"}}},
+	{goName: "deviceAttr", c: "struct kvm_device_attr", doc: "an attribute of such a device.", fields: []field{
+		{goName: "Flags", c: "flags"}, {goName: "Group", c: "group"}, {goName: "Attr", c: "attr"}, {goName: "Addr", c: "addr"}}},
 	{goName: "statsHeader", c: "struct kvm_stats_header", doc: "the head of a statistics descriptor's file.", fields: []field{
 		{goName: "Flags", c: "flags"}, {goName: "NameSize", c: "name_size"}, {goName: "NumDesc", c: "num_desc"}, {goName: "IDOffset", c: "id_offset"},
 		{goName: "DescOffset", c: "desc_offset"}, {goName: "DataOffset", c: "data_offset"}}},

@@ -24,6 +24,10 @@ const (
 type Setup struct {
 	Modules    []Module
 	SpareFirst bool // the command is not to run on the first processor
+	// Passed are the addresses of devices to bind to vfio-pci.
+	Passed []string
+	// PeerMAC is L1's own card on the network of passed cards, or empty.
+	PeerMAC string
 }
 
 // A Module is a kernel module in L1's initramfs.
@@ -146,6 +150,9 @@ func prepare() (Setup, error) {
 		return Setup{}, err
 	}
 	if err := loadModules(setup.Modules); err != nil {
+		return Setup{}, err
+	}
+	if err := givePassed(setup); err != nil {
 		return Setup{}, err
 	}
 	if err := steady(); err != nil {

@@ -1,2 +1,2 @@
-// Package nettest is the other end of a test's wire: a tap, a DHCP and a DNS server for it, and network namespaces to test in.
+// Package nettest is the other end of a test's wire: a tap with its servers, and network namespaces to test in.
 package nettest

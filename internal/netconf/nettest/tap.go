@@ -7,7 +7,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"strconv"
+
+	"doorbell/internal/netconf/netserve"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -18,12 +19,8 @@ import (
 type Tap struct {
 	name    string
 	address netip.Prefix
-	dhcp    *DHCPServer
-	dns     *DNSServer
+	guests  *netserve.Guests
 }
-
-// HostName is what a guest finds the host by, on every tap and in doorbell's user-mode networking.
-const HostName = "host.doorbell"
 
 // NewTap makes the interface; with one queue it is not multi_queue. It takes the rights of CAP_NET_ADMIN. An interface of the name must not
 // exist.
@@ -104,25 +101,11 @@ func (t *Tap) Host() netip.Addr { return t.address.Addr() }
 // Guest is the address that the first guest gets from Serve: the one after the host's.
 func (t *Tap) Guest() netip.Addr { return t.Host().Next() }
 
-// guests is how many hardware addresses Serve gives addresses to.
-const guests = 16
-
-// Serve starts to answer guests: DHCP, and DNS for HostName. DHCP tells whoever asks first that it is Guest; others follow.
-func (t *Tap) Serve() error {
-	var err error
-	if t.dns, err = ServeDNS(net.JoinHostPort(t.Host().String(), strconv.Itoa(dnsPort)), map[string]netip.Addr{HostName: t.Host()}); err != nil {
-		return fmt.Errorf("tap %s: %w", t.name, err)
-	}
-	t.dhcp, err = ServeDHCP(DHCPConfig{
-		Interface: t.name, Server: t.address, First: t.Guest(), Count: guests, Gateway: t.Host(), DNS: []netip.Addr{t.Host()},
-	})
-	if err != nil {
-		return fmt.Errorf("tap %s: %w", t.name, err)
-	}
-	return nil
+// Serve starts to answer guests: DHCP, and DNS for netserve.HostName.
+func (t *Tap) Serve() (err error) {
+	t.guests, err = netserve.ServeGuests(t.name, t.address)
+	return err
 }
-
-const dnsPort = 53
 
 // Delete removes the interface, whoever is attached to it. The servers stay.
 func (t *Tap) Delete() error {
@@ -139,16 +122,13 @@ func (t *Tap) Delete() error {
 // Close ends the servers and removes the interface, if it still exists.
 func (t *Tap) Close() error {
 	var errs []error
-	if t.dhcp != nil {
-		errs = append(errs, t.dhcp.Close())
-	}
-	if t.dns != nil {
-		errs = append(errs, t.dns.Close())
+	if t.guests != nil {
+		errs = append(errs, t.guests.Close())
 	}
 	var gone netlink.LinkNotFoundError
 	if err := t.Delete(); err != nil && !errors.As(err, &gone) {
 		errs = append(errs, err)
 	}
-	t.dhcp, t.dns = nil, nil
+	t.guests = nil
 	return errors.Join(errs...)
 }

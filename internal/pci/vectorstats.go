@@ -19,13 +19,5 @@ type VectorStats struct {
 func (m *MSIX) Stats() []VectorStats {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	rows := make([]VectorStats, len(m.vectors))
-	for i := range m.vectors {
-		v := &m.vectors[i]
-		rows[i] = VectorStats{
-			Vector: i, Message: v.route, Live: v.live, Fired: v.fired.Load(), Masked: v.masked, Coalesced: v.coalesced,
-			Refired: v.refired, Unmaskings: v.unmaskings, Routings: v.routings, Undelivered: v.undelivered,
-		}
-	}
-	return rows
+	return m.set.stats()
 }

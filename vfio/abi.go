@@ -1,0 +1,84 @@
+package vfio
+
+// Requests of linux/vfio.h: _IO(';', 100 + n).
+var (
+	getAPIVersion  = request{0x3b64, "VFIO_GET_API_VERSION"}
+	checkExtension = request{0x3b65, "VFIO_CHECK_EXTENSION"}
+	setIOMMU       = request{0x3b66, "VFIO_SET_IOMMU"}
+	groupGetStatus = request{0x3b67, "VFIO_GROUP_GET_STATUS"}
+	groupSetCont   = request{0x3b68, "VFIO_GROUP_SET_CONTAINER"}
+	groupGetDevice = request{0x3b6a, "VFIO_GROUP_GET_DEVICE_FD"}
+	deviceGetInfo  = request{0x3b6b, "VFIO_DEVICE_GET_INFO"}
+	getRegionInfo  = request{0x3b6c, "VFIO_DEVICE_GET_REGION_INFO"}
+	getIRQInfo     = request{0x3b6d, "VFIO_DEVICE_GET_IRQ_INFO"}
+	setIRQs        = request{0x3b6e, "VFIO_DEVICE_SET_IRQS"}
+	deviceReset    = request{0x3b6f, "VFIO_DEVICE_RESET"}
+	mapDMA         = request{0x3b71, "VFIO_IOMMU_MAP_DMA"}
+)
+
+const (
+	apiVersion   = 0 // VFIO_API_VERSION
+	type1v2IOMMU = 3 // VFIO_TYPE1v2_IOMMU
+
+	groupViable = 1 << 0 // VFIO_GROUP_FLAGS_VIABLE
+
+	deviceFlagReset = 1 << 0 // VFIO_DEVICE_FLAGS_RESET
+	deviceFlagPCI   = 1 << 1 // VFIO_DEVICE_FLAGS_PCI
+
+	dmaRead, dmaWrite = 1 << 0, 1 << 1 // VFIO_DMA_MAP_FLAG_*
+)
+
+// groupStatus is struct vfio_group_status.
+type groupStatus struct{ Argsz, Flags uint32 }
+
+// deviceInfo is struct vfio_device_info without its capabilities.
+type deviceInfo struct{ Argsz, Flags, NumRegions, NumIRQs uint32 }
+
+// Regions of a PCI device (enum VFIO_PCI_BAR0_REGION_INDEX and following). BARs are 0 to 5.
+const regionConfig = 7
+
+// Flags of a region.
+const (
+	regionRead  = 1 << 0 // VFIO_REGION_INFO_FLAG_READ
+	regionWrite = 1 << 1
+	regionMmap  = 1 << 2
+	regionCaps  = 1 << 3
+)
+
+// regionInfoSize is that of struct vfio_region_info, which capabilities may follow.
+const regionInfoSize = 32
+
+// capSparseMmap is the capability that lists what of a region can be mapped (struct vfio_region_info_cap_sparse_mmap).
+const capSparseMmap = 1
+
+// Interrupts of a PCI device (enum VFIO_PCI_INTX_IRQ_INDEX and following).
+const (
+	irqINTx = iota
+	irqMSI
+	irqMSIX
+	irqError
+	irqRequest
+)
+
+// irqInfo is struct vfio_irq_info.
+type irqInfo struct{ Argsz, Flags, Index, Count uint32 }
+
+// irqNoResize says that an index can only be enlarged by starting again (VFIO_IRQ_INFO_NORESIZE).
+const irqNoResize = 1 << 3
+
+// irqSetSize is that of struct vfio_irq_set, which data follow.
+const irqSetSize = 20
+
+// Flags of VFIO_DEVICE_SET_IRQS: what the data are, and what is done with them.
+const (
+	irqDataNone      = 1 << 0
+	irqDataEventFD   = 1 << 2
+	irqActionUnmask  = 1 << 4
+	irqActionTrigger = 1 << 5
+)
+
+// dmaMap is struct vfio_iommu_type1_dma_map.
+type dmaMap struct {
+	Argsz, Flags      uint32
+	VAddr, IOVA, Size uint64
+}

@@ -1,0 +1,177 @@
+package vmm
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"doorbell/internal/kvm"
+	"doorbell/irqchip"
+	"doorbell/vfio"
+	"doorbell/vfio/sysfs"
+)
+
+// Where passed-through devices are: on device numbers from here on, with a pin of the IOAPIC for each of eight.
+const (
+	vfioSlot = 8
+	maxVFIO  = 16
+	intxGSI  = 16
+	intxPins = 8
+)
+
+// VFIOAuto is the name of the only device that can be passed through.
+const VFIOAuto = "auto"
+
+// ParseDevice reads what follows --device: vfio=ADDRESS or vfio=auto. An error is a *ConfigError.
+func ParseDevice(s string) (string, error) {
+	kind, what, _ := strings.Cut(s, "=")
+	if kind != "vfio" || what == "" {
+		return "", &ConfigError{"--device", fmt.Sprintf("%q: write vfio=ADDRESS, as in vfio=0000:00:04.0, or vfio=auto", s)}
+	}
+	if what == VFIOAuto {
+		return what, nil
+	}
+	a, err := sysfs.ParseAddress(what)
+	if err != nil {
+		return "", &ConfigError{"--device", err.Error()}
+	}
+	return a.String(), nil
+}
+
+// passedDevices is the host's devices that are the machine's.
+type passedDevices struct {
+	container *vfio.Container
+	devices   []*passedDevice
+	host      sysfs.Host
+}
+
+// passedDevice is one of them.
+type passedDevice struct {
+	*vfio.Passed
+	events eventLog
+	mu     sync.Mutex // guards lost
+	lost   string     // why the guest has lost it
+}
+
+// createVFIO passes the devices of the configuration through.
+func (m *Machine) createVFIO() error {
+	if len(m.cfg.VFIO) == 0 {
+		return nil
+	}
+	p := &passedDevices{}
+	addresses, err := p.choose(m.cfg.VFIO)
+	if err != nil {
+		return err
+	}
+	p.container, err = vfio.NewContainer(vfio.ContainerConfig{
+		VM: m.vm, Memory: m.memory.Regions(), Unsafe: m.cfg.UnsafeInterrupts, Warn: m.cfg.Warn,
+	})
+	if err != nil {
+		return fmt.Errorf("--device vfio: %w", err)
+	}
+	m.vfio = p
+	for i, a := range addresses {
+		if err := m.passDevice(a, vfioSlot+i); err != nil {
+			return fmt.Errorf("--device vfio=%s: %w", a, err)
+		}
+	}
+	return nil
+}
+
+// choose makes addresses of what the user has asked for.
+func (p *passedDevices) choose(names []string) (chosen []sysfs.Address, err error) {
+	for _, name := range names {
+		if name != VFIOAuto {
+			a, err := sysfs.ParseAddress(name)
+			if err != nil {
+				return nil, &ConfigError{"--device", err.Error()}
+			}
+			chosen = append(chosen, a)
+			continue
+		}
+		all, err := p.host.Candidates()
+		if err != nil {
+			return nil, fmt.Errorf("--device vfio=auto: %w", err)
+		}
+		switch len(all) {
+		case 1:
+			chosen = append(chosen, all[0].Address)
+		case 0:
+			return nil, errors.New("--device vfio=auto: no device of this host is bound to vfio-pci: doorbell bind ADDRESS")
+		default:
+			var list []string
+			for _, d := range all {
+				list = append(list, d.String())
+			}
+			return nil, fmt.Errorf("--device vfio=auto: there are %s: say which", strings.Join(list, ", "))
+		}
+	}
+	for i, a := range chosen {
+		if slices.Contains(chosen[:i], a) {
+			return nil, &ConfigError{"--device", fmt.Sprintf("%s is named twice", a)}
+		}
+	}
+	return chosen, nil
+}
+
+// passDevice puts one device on the bus.
+func (m *Machine) passDevice(a sysfs.Address, slot int) error {
+	d := &passedDevice{}
+	gsi := uint32(intxGSI + slot%intxPins)
+	name := "vfio " + a.String()
+	p, err := vfio.New(vfio.Config{
+		Container: m.vfio.container, Address: a, Name: name, Vectors: m.chip, Slots: m.slots,
+		Line:    func() (*irqchip.Resampled, error) { return m.chip.NewResampled(gsi, m.ledger.AddLine(name, gsi)) },
+		OnError: d.events.add,
+		Gone:    func(why string) { m.loseDevice(d, why) },
+	})
+	if err != nil {
+		return err
+	}
+	d.Passed = p
+	m.vfio.devices = append(m.vfio.devices, d)
+	return m.pci.attach(slot, p.Function())
+}
+
+// loseDevice takes a device off the bus while the guest runs: its driver finds registers that read as ones, as those of a device that was pulled out.
+func (m *Machine) loseDevice(d *passedDevice, why string) {
+	m.cfg.Warn("the guest loses %s: %s", d, why)
+	d.mu.Lock()
+	d.lost = why
+	d.mu.Unlock()
+	m.pci.segment.Detach(d.Function())
+	d.Lose()
+}
+
+// intx is the wiring of the bus's pins: for each device number with a passed-through device, the GSI of all four.
+func (m *Machine) intx() map[int]uint32 {
+	pins := map[int]uint32{}
+	for i := range m.cfg.VFIO {
+		pins[vfioSlot+i] = intxGSI + uint32(vfioSlot+i)%intxPins
+	}
+	return pins
+}
+
+// activeLow are the pins of the IOAPIC that PCI's INTx# pull low.
+func (m *Machine) activeLow() (pins uint32) {
+	for _, gsi := range m.intx() {
+		pins |= 1 << gsi
+	}
+	return pins
+}
+
+// newSlots are those that guest RAM has left.
+func newSlots(vm *kvm.VM, used, limit int) *slots {
+	return &slots{vm: vm, next: uint32(used), limit: uint32(limit)}
+}
+
+// close gives the devices back. The guest does not run any more and the bus has been reset.
+func (p *passedDevices) close() error {
+	var errs []error
+	for _, d := range p.devices {
+		errs = append(errs, d.Close())
+	}
+	return errors.Join(append(errs, p.container.Close())...)
+}
