@@ -278,7 +278,7 @@ func TestVFIOLost(t *testing.T) {
 			}
 			taken <- doorbell(t, "", "unbind", address)
 		}()
-		o, d := boot(t, "", "-p", quiet+"doorbell.workload=idle=15", "--net", "none", "--device", "vfio="+address)
+		o, d := boot(t, "", "-p", quiet+"nvme_core.admin_timeout=3 nvme_core.io_timeout=3 nvme_core.shutdown_timeout=1 doorbell.workload=idle=15", "--net", "none", "--device", "vfio="+address)
 		u := <-taken
 		u.want(t, 0, u.stdout, "given back to nvme")
 		o.want(t, 0, o.stderr, "the guest loses "+address, "the host wants it back")

@@ -40,8 +40,7 @@ type piece struct {
 	on    bool
 }
 
-func (a area) end() uint64           { return a.start + a.size }
-func (a area) holds(off uint64) bool { return off >= a.start && off < a.end() }
+func (a area) end() uint64 { return a.start + a.size }
 func (a area) overlaps(start, n uint64) bool {
 	return a.size > 0 && start < a.end() && a.start < start+n
 }
@@ -152,10 +151,19 @@ func (b *bar) split(r area, off uint64, p []byte, inside, outside func(uint64, [
 	}
 }
 
+// register is by how many bytes accesses to a BAR are counted: devices' BARs are up to gigabytes, of which few answer by exits.
+func (b *bar) register() uint64 {
+	const registers = 256
+	return max(4, b.size/registers)
+}
+
 // RegisterName implements pci.Handler.
 func (b *bar) RegisterName(off uint64, _ bool) string {
-	if b.table.holds(off) {
-		return b.p.msix.TableRegisterName(off - b.table.start)
+	switch n := b.register(); {
+	case b.table.overlaps(off, n):
+		return "MSI-X table"
+	case b.pba.overlaps(off, n):
+		return "MSI-X pending bits"
 	}
 	return fmt.Sprintf("BAR %d+%#x", b.index, off)
 }

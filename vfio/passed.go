@@ -184,6 +184,7 @@ func (p *Passed) addBARs(place *pci.MSIXPlace) error {
 			p.bars = append(p.bars, b)
 			err := p.function.AddBAR(&pci.BAR{
 				Kind: kind, Index: i, Size: barSize(kind, r.size), Prefetchable: kind != pci.Port && register&barPrefetchable != 0, Handler: b, Moved: b.moved,
+				Register: b.register(),
 			})
 			if err != nil {
 				return fmt.Errorf("%s: %w", p.dev, err)

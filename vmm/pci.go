@@ -103,8 +103,7 @@ func (b *pciBus) attach(n int, f *pci.Function) error {
 	}
 	for _, bar := range f.BARs() {
 		// Registers of virtio's common configuration begin at any byte: device_status, config_generation and queue_select share four.
-		const register = 1
-		b.regions[bar] = b.bus.register(f.Name, barSpace(bar), bar.Size, register, bar.Handler)
+		b.regions[bar] = b.bus.register(f.Name, barSpace(bar), bar.Size, max(bar.Register, 1), bar.Handler)
 	}
 	return nil
 }

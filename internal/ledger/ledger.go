@@ -199,10 +199,13 @@ func (l *Ledger) Accesses() []AccessRow {
 		for r := range d.n {
 			for _, write := range []bool{false, true} {
 				for w := range widths {
-					row := AccessRow{Device: d.name, Register: d.register(uint64(r)*d.granule, write), Direction: direction(write), Width: 1 << w}
 					at := d.first + slot(uint64(r), write, 1<<w)
+					n := uint64(0)
 					for i := range l.vcpus {
-						total[row] += l.vcpus[i].accesses[at].Load()
+						n += l.vcpus[i].accesses[at].Load()
+					}
+					if n > 0 {
+						total[AccessRow{Device: d.name, Register: d.register(uint64(r)*d.granule, write), Direction: direction(write), Width: 1 << w}] += n
 					}
 				}
 			}

@@ -48,6 +48,7 @@ type BAR struct {
 	Size         uint64 // a power of two: 4 KiB or more of memory, or 4 to 256 ports
 	Prefetchable bool
 	Handler      Handler // answers at the BAR's addresses
+	Register     uint64  // bytes that accesses are counted by; 0 is 1
 
 	// Moved, if not nil, tells the owner that its BAR is decoded at base from now on, or no longer. It is called with the
 	// segment's lock held, after the Decoder mapped the BAR and before it unmaps it.
