@@ -1,10 +1,8 @@
 package vfio
 
 import (
-	"os"
-	"strings"
-
 	"doorbell/internal/pci"
+	"doorbell/irqchip"
 	"doorbell/vfio/sysfs"
 )
 
@@ -18,7 +16,7 @@ type VectorAccount struct {
 	Host HostIRQ
 	// Guest is what the guest had set up; nil for INTx.
 	Guest *pci.VectorStats
-	// Posted says whether the hardware delivers it to a running vCPU without an exit; Why, if it does not.
+	// Posted says that nothing keeps the hardware from delivering it to a running vCPU without an exit; Why is what does.
 	Posted bool
 	Why    string
 }
@@ -32,8 +30,8 @@ type Account struct {
 	Restarts  uint64          // of MSI-X, to have more vectors
 }
 
-// Account reads the counts; any thread may ask.
-func (p *Passed) Account(userLAPIC bool) Account {
+// Account reads the counts; any thread may ask. chip is the name of the machine's controllers.
+func (p *Passed) Account(chip string) Account {
 	a := Account{Device: p.dev.Device, DriverWas: p.was, Resets: p.dev.resets}
 	p.irqs.mu.Lock()
 	a.Restarts = p.irqs.grown
@@ -52,7 +50,7 @@ func (p *Passed) Account(userLAPIC bool) Account {
 			if !counted && (v.Guest == nil || v.Guest.Unmaskings == 0) {
 				continue
 			}
-			v.Posted, v.Why = p.posting(v, userLAPIC)
+			v.Posted, v.Why = p.posting(v, chip)
 			a.Vectors = append(a.Vectors, v)
 		}
 	}
@@ -66,16 +64,12 @@ func (p *Passed) Account(userLAPIC bool) Account {
 	return a
 }
 
-// posting says whether a vector's interrupts are posted (Intel SDM volume 3, section 30.6; VT-d specification, section 5.2.5), and if not, what
-// stands in the way first.
-func (p *Passed) posting(v VectorAccount, userLAPIC bool) (bool, string) {
+// posting says whether the IOMMU posts a vector's interrupts (VT-d specification, section 5.2.5), and if not, what stands in the way first.
+func (p *Passed) posting(v VectorAccount, chip string) (bool, string) {
 	if v.Guest == nil {
 		return false, "a pin: only messages are posted"
 	}
-	if userLAPIC {
-		return false, "the local APICs are doorbell's own: KVM posts to its own only"
-	}
-	if why := apicvOff(); why != "" {
+	if why := irqchip.WhyNotPosted(v.Guest.Message, chip); why != "" {
 		return false, why
 	}
 	r := p.cfg.Container.remapping
@@ -87,31 +81,5 @@ func (p *Passed) posting(v VectorAccount, userLAPIC bool) (bool, string) {
 			return false, "the IOMMU " + u.Name + " cannot post"
 		}
 	}
-	i, ok := v.Guest.Message.Interrupt()
-	switch {
-	case !ok:
-		return false, "its message is for no local APIC"
-	case i.Mode != pci.Fixed && i.Mode != pci.LowestPriority:
-		return false, "its delivery mode is " + i.Mode.String()
-	case i.Logical && i.Destination&(i.Destination-1) != 0:
-		return false, "it has several destinations"
-	}
 	return true, ""
-}
-
-// apicvOff is why KVM does not virtualize local APICs in hardware, by its modules' parameters; "" if it does.
-func apicvOff() string {
-	for _, path := range []string{"/sys/module/kvm_intel/parameters/enable_apicv", "/sys/module/kvm_amd/parameters/avic"} {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			continue
-		}
-		switch value := strings.TrimSpace(string(text)); value {
-		case "Y", "1":
-			return ""
-		default:
-			return path[strings.LastIndexByte(path, '/')+1:] + "=" + value + ": KVM does not virtualize local APICs in hardware"
-		}
-	}
-	return "KVM's modules do not say whether local APICs are virtualized in hardware"
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 )
@@ -13,6 +14,16 @@ type HostIRQ struct {
 	IRQ        int
 	Count      uint64 // on all processors
 	Controller string // such as IR-PCI-MSI
+	Affinity   string // the processors that it goes to, as a list; empty where the host does not say
+}
+
+// affinity is where the host has its interrupt controllers send an interrupt.
+func affinity(proc string, irq int) string {
+	text, err := os.ReadFile(filepath.Join(proc, "irq", strconv.Itoa(irq), "effective_affinity_list"))
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(text))
 }
 
 // hostIRQs are a device's interrupts of a kind by vector: vfio-pci names them vfio-msix[2](0000:00:04.0), vfio-msi[0](...) and vfio-intx(...).
@@ -46,7 +57,7 @@ func hostIRQs(path, address string, index int) (map[int]HostIRQ, error) {
 		if at < 0 || err != nil {
 			continue
 		}
-		row := HostIRQ{IRQ: irq, Controller: words[cpus+1]}
+		row := HostIRQ{IRQ: irq, Controller: words[cpus+1], Affinity: affinity(filepath.Dir(path), irq)}
 		for _, w := range words[1 : cpus+1] {
 			n, err := strconv.ParseUint(w, 10, 64)
 			if err != nil {

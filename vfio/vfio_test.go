@@ -25,14 +25,21 @@ ERR:          0
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	where := filepath.Join(filepath.Dir(path), "irq", "28")
+	if err := os.MkdirAll(where, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(where, "effective_affinity_list"), []byte("2-3\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		address string
 		index   int
 		want    map[int]HostIRQ
 	}{
-		{"0000:00:04.0", irqMSIX, map[int]HostIRQ{0: {27, 7, "IR-PCI-MSI"}, 2: {28, 712345, "IR-PCI-MSI"}}},
-		{"0000:00:04.0", irqMSI, map[int]HostIRQ{1: {30, 9, "IR-PCI-MSI"}}},
-		{"0000:00:05.0", irqINTx, map[int]HostIRQ{0: {20, 12, "IR-IO-APIC"}}},
+		{"0000:00:04.0", irqMSIX, map[int]HostIRQ{0: {27, 7, "IR-PCI-MSI", ""}, 2: {28, 712345, "IR-PCI-MSI", "2-3"}}},
+		{"0000:00:04.0", irqMSI, map[int]HostIRQ{1: {30, 9, "IR-PCI-MSI", ""}}},
+		{"0000:00:05.0", irqINTx, map[int]HostIRQ{0: {20, 12, "IR-IO-APIC", ""}}},
 		{"0000:00:06.0", irqMSIX, map[int]HostIRQ{}},
 	} {
 		got, err := hostIRQs(path, c.address, c.index)

@@ -2,6 +2,7 @@ package vmm
 
 import (
 	"doorbell/internal/pci"
+	"doorbell/irqchip"
 	"doorbell/virtio"
 	"doorbell/virtio/netdev"
 	"doorbell/virtio/tap"
@@ -61,10 +62,14 @@ type VectorRow struct {
 	VCPU        *int   `json:"vcpu"`       // the destination, where it is one vCPU
 	IDTVector   *uint8 `json:"idt_vector"` // in that vCPU's interrupt descriptor table
 	Message     string `json:"message"`    // the same decoded, for people
+
+	// Posted says that nothing keeps KVM from posting it to a running vCPU, without an exit; WhyNotPosted is what does.
+	Posted       bool    `json:"posted"`
+	WhyNotPosted *string `json:"why_not_posted"`
 }
 
 // account reads the card's counts. The guest does not run any more.
-func (n *netCard) account(vcpus int, routeChanges uint64) *NetAccount {
+func (n *netCard) account(vcpus int, chip string, routeChanges uint64) *NetAccount {
 	state := n.state()
 	offered, negotiated := n.transport.Features()
 	a := &NetAccount{
@@ -93,6 +98,15 @@ func (n *netCard) account(vcpus int, routeChanges uint64) *NetAccount {
 	}
 	for _, v := range n.transport.MSIX().Stats() {
 		row := vectorRow(v, users[v.Vector], vcpus)
+		why := "the guest has not used it"
+		if v.Routings > 0 {
+			why = irqchip.WhyNotPosted(v.Message, chip)
+		}
+		if why != "" {
+			row.WhyNotPosted = &why
+		} else {
+			row.Posted = true
+		}
 		row.Suppressed = suppressed[v.Vector]
 		a.Vectors = append(a.Vectors, row)
 	}

@@ -3,7 +3,6 @@ package vmm
 import (
 	"fmt"
 
-	"doorbell/irqchip"
 	"doorbell/vfio"
 )
 
@@ -39,6 +38,7 @@ type VFIOVectorRow struct {
 	Fired          uint64   `json:"fired"` // interrupts that the host took from the device
 	HostIRQ        *int     `json:"host_irq"`
 	HostController *string  `json:"host_controller"`
+	HostAffinity   *string  `json:"host_affinity"` // the host's processors that take it
 	Posted         bool     `json:"posted"`
 	WhyNotPosted   *string  `json:"why_not_posted"`
 	VCPU           *int     `json:"vcpu"`
@@ -55,7 +55,7 @@ func (p *passedDevices) account(vcpus int, chip string) []VFIOAccount {
 	remapping := p.container.Remapping()
 	var all []VFIOAccount
 	for _, d := range p.devices {
-		a := d.Account(chip == irqchip.UserName)
+		a := d.Account(chip)
 		row := VFIOAccount{
 			Address: a.Device.Address.String(), Device: deviceID(a), Group: a.Device.Group, Resets: a.Resets, Restarts: a.Restarts,
 			Remapping: remapping.On, RemappingEvidence: remapping.Evidence, Lost: d.why(), Events: d.events.list(), Vectors: []VFIOVectorRow{}, IOMMUs: []IOMMURow{},
@@ -81,6 +81,9 @@ func vfioVectorRow(v vfio.VectorAccount, vcpus int) VFIOVectorRow {
 	row := VFIOVectorRow{Kind: v.Kind, Vector: v.Vector, Fired: v.Fired, Posted: v.Posted}
 	if v.Host.Controller != "" {
 		row.HostIRQ, row.HostController = &v.Host.IRQ, &v.Host.Controller
+		if v.Host.Affinity != "" {
+			row.HostAffinity = &v.Host.Affinity
+		}
 	}
 	if !v.Posted {
 		row.WhyNotPosted = &v.Why

@@ -241,7 +241,7 @@ func (m *Machine) result(e ending, trace *kvmtrace.Counter, traceErr error) *Res
 		End: string(e.end), EndReason: e.reason, UserspaceExits: m.ledger.Accesses(), Lines: m.ledger.Lines(),
 	}
 	if m.net != nil {
-		a.Net = m.net.account(m.cfg.VCPUs, m.chip.TableChanges())
+		a.Net = m.net.account(m.cfg.VCPUs, m.chip.Name(), m.chip.TableChanges())
 	}
 	if m.vfio != nil {
 		a.VFIO = m.vfio.account(m.cfg.VCPUs, m.chip.Name())

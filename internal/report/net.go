@@ -40,6 +40,7 @@ func netTables(w io.Writer, n *vmm.NetAccount) {
 		}
 	}
 	t.Flush()
+	fmt.Fprintln(w, posting(n.Vectors))
 	if len(n.BehindDrops) > 0 {
 		heading(w, "Lost behind the card: %s", drops(n.BehindDrops))
 	}

@@ -151,6 +151,43 @@ static void e1000e(void)
 	set_config(cap, 0);
 }
 
+/* hostile: BARs over memory and over each other, table entries in every width and beyond the last, the command register off and on. The device answers where it
+   did when all is back. */
+static void hostile(void)
+{
+	u32 cap = capability(CAP_MSIX), bar0 = config(BAR0), bar3 = config(BAR0 + 12), reads = 0;
+	static volatile u32 here = 0x600d600d;
+	volatile u8 *table = (volatile u8 *)(bar3 & ~0xfu);
+	static const u32 places[] = {0, 0x100000, 0xfee00000, 0xfec00000, 0xe0000000, 0xffffffff, 0x7fffffff};
+	for (u32 i = 0; i < sizeof places / sizeof *places; i++) {
+		set_config(BAR0, places[i]);
+		reads += *(volatile u32 *)(registers + 8);
+		expect(here == 0x600d600d, "memory under a BAR", here, 0x600d600d);
+	}
+	set_config(BAR0, bar3);
+	set_config(BAR0 + 12, bar0);
+	reads += *(volatile u32 *)registers + *table;
+	set_config(BAR0 + 12, bar3);
+	set_config(BAR0, bar0);
+	for (u32 i = 0; i < 50; i++) {
+		set_config(COMMAND, i & 1 ? MEMORY_AND_MASTER : 0xffffffff);
+		set_config(COMMAND, 0);
+	}
+	set_config(COMMAND, MEMORY_AND_MASTER);
+	set_config(cap, MSIX_ENABLE | 0x3fffffff);
+	for (u32 off = 0; off < 0x1000; off++) {
+		table[off] = 0xa5;
+		*(volatile u16 *)(table + off) = 0xa5a5;
+		*(volatile u32 *)(table + off) = 0xa5a5a5a4;
+		reads += table[off] + *(volatile u16 *)(table + off) + *(volatile u32 *)(table + off);
+	}
+	for (u32 off = 12; off < 5 * 16; off += 16)
+		*(volatile u32 *)(table + off) = 1;
+	set_config(cap, 0);
+	expect(config(BAR0) == bar0 && config(BAR0 + 12) == bar3, "BARs", config(BAR0), bar0);
+	say("%x\n", reads);
+}
+
 static void edu(u8 slot)
 {
 	u32 pin = 16 + slot % 8, n = 0, cap = capability(CAP_MSI);
@@ -208,8 +245,10 @@ int main(void)
 	registers = config(BAR0) & ~0xfu;
 	if (want)
 		edu(device >> 11 & 31);
-	else
+	else {
+		hostile();
 		e1000e();
+	}
 	say("%u interrupts\n", count);
 	return finish();
 }

@@ -1,0 +1,49 @@
+package irqchip
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+
+	"doorbell/internal/pci"
+)
+
+// apicvParameters are the modules' switches for local APICs that the processor virtualizes: Intel's APICv and AMD's AVIC.
+var apicvParameters = []string{"/sys/module/kvm_intel/parameters/enable_apicv", "/sys/module/kvm_amd/parameters/avic"}
+
+// WhyNotPosted is what keeps a message from being posted: written into the running vCPU's local APIC without an exit (Intel SDM volume 3, section 30.6;
+// AMD APM volume 2, section 15.29). It is "" where nothing that the host shows does; then the injecting thread has to be on another processor than the vCPU.
+// chip is the name of the machine's controllers.
+func WhyNotPosted(m pci.Message, chip string) string {
+	if chip == UserName {
+		return "the local APICs are doorbell's own: KVM posts to its own only"
+	}
+	if why := apicvOff(apicvParameters); why != "" {
+		return why
+	}
+	i, ok := m.Interrupt()
+	switch {
+	case !ok:
+		return "its message is for no local APIC"
+	case i.Mode != pci.Fixed && i.Mode != pci.LowestPriority:
+		return "its delivery mode is " + i.Mode.String()
+	case i.Logical && i.Destination&(i.Destination-1) != 0:
+		return "it has several destinations"
+	}
+	return ""
+}
+
+// apicvOff is why KVM does not virtualize local APICs in hardware; "" if it does.
+func apicvOff(parameters []string) string {
+	for _, path := range parameters {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue // another maker's processor
+		}
+		if value := strings.TrimSpace(string(text)); value != "Y" && value != "1" {
+			return filepath.Base(path) + "=" + value + ": KVM does not virtualize local APICs in hardware"
+		}
+		return ""
+	}
+	return "KVM's modules do not say whether local APICs are virtualized in hardware"
+}
