@@ -59,7 +59,7 @@ func (p *passedDevices) account(vcpus int, chip string) []VFIOAccount {
 		row := VFIOAccount{
 			Address: a.Device.Address.String(), Device: deviceID(a), Group: a.Device.Group, Resets: a.Resets, Restarts: a.Restarts,
 			Remapping: remapping.On, RemappingEvidence: remapping.Evidence, Lost: d.why(), Events: d.events.list(), Vectors: []VFIOVectorRow{}, IOMMUs: []IOMMURow{},
-			Missing: map[string]string{"exits_per_irq": "a boot's exits cannot be told apart by interrupt; measure vfio compares"},
+			Missing: map[string]string{"exits_per_irq": "the exits of a boot cannot be told apart by interrupt"},
 		}
 		if a.DriverWas != "" {
 			row.DriverWas = &a.DriverWas

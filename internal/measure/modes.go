@@ -253,13 +253,13 @@ func modesFinding(columns []modeColumn) string {
 	var parts []string
 	for _, c := range columns {
 		if n := c.figures["exits_per_interrupt"]; n != nil {
-			parts = append(parts, fmt.Sprintf("%.2f with %s", *n, c.chip))
+			parts = append(parts, fmt.Sprintf("%.2f exits with %s", *n, c.chip))
 		}
 	}
 	if len(parts) == 0 {
 		return "nothing to compare: no guest has reported its interrupts"
 	}
-	return "an interrupt of the same guest under the same load came with " + strings.Join(parts, ", ") + " exits"
+	return "under the same load, an interrupt of the same guest came with " + strings.Join(parts, ", ")
 }
 
 // modesTable has a row for each figure and for each exit reason that matters.
