@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"doorbell/guest/memory"
+	"doorbell/internal/ioctl"
 	"doorbell/internal/kvm"
 	"doorbell/vfio/sysfs"
 
@@ -152,7 +153,7 @@ func (t *Container) group(d sysfs.Device) (*group, error) {
 // attach puts an open group into the address space.
 func (t *Container) attach(fd int, d sysfs.Device) error {
 	status := groupStatus{}
-	status.Argsz = sizeOf(status)
+	status.Argsz = ioctl.Size(status)
 	if _, err := ioctlPointer(fd, groupGetStatus, &status); err != nil {
 		return failed(groupGetStatus, err, "group %d", d.Group)
 	}
@@ -211,8 +212,8 @@ func (t *Container) mapMemory() error {
 	}
 	raiseMemlock(size)
 	for _, r := range t.cfg.Memory {
-		m := dmaMap{Flags: dmaRead | dmaWrite, VAddr: hostAddress(r.Host), IOVA: r.GPA, Size: r.Size}
-		m.Argsz = sizeOf(m)
+		m := dmaMap{Flags: dmaRead | dmaWrite, VAddr: ioctl.Address(r.Host), IOVA: r.GPA, Size: r.Size}
+		m.Argsz = ioctl.Size(m)
 		_, err := ioctlPointer(t.fd, mapDMA, &m)
 		switch {
 		case errors.Is(err, unix.ENOMEM):

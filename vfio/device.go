@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 
+	"doorbell/internal/ioctl"
 	"doorbell/vfio/sysfs"
 
 	"golang.org/x/sys/unix"
@@ -45,7 +46,7 @@ func openDevice(t *Container, d sysfs.Device) (*device, error) {
 
 func (d *device) ask() error {
 	info := deviceInfo{}
-	info.Argsz = sizeOf(info)
+	info.Argsz = ioctl.Size(info)
 	if _, err := ioctlPointer(d.fd, deviceGetInfo, &info); err != nil {
 		return failed(deviceGetInfo, err, "%s", d)
 	}
@@ -62,7 +63,7 @@ func (d *device) ask() error {
 	}
 	for i := range info.NumIRQs {
 		q := irqInfo{Index: i}
-		q.Argsz = sizeOf(q)
+		q.Argsz = ioctl.Size(q)
 		// A device that is no PCI Express device has no errors to report: EINVAL.
 		if _, err := ioctlPointer(d.fd, getIRQInfo, &q); err != nil && !errors.Is(err, unix.EINVAL) {
 			return failed(getIRQInfo, err, "%s index %d", d, i)

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"doorbell/internal/ioctl"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -32,7 +34,7 @@ func (v *VM) EnableCap(capability uint32, args ...uint64) error {
 
 // SetUserMemory maps host, which must stay mapped while the machine exists, at gpa. flags are KVM_MEM_*.
 func (v *VM) SetUserMemory(slot, flags uint32, gpa uint64, host []byte) error {
-	r := UserspaceMemoryRegion{Slot: slot, Flags: flags, GuestPhysAddr: gpa, MemorySize: uint64(len(host)), UserspaceAddr: hostAddress(host)}
+	r := UserspaceMemoryRegion{Slot: slot, Flags: flags, GuestPhysAddr: gpa, MemorySize: uint64(len(host)), UserspaceAddr: ioctl.Address(host)}
 	_, err := ioctlPointer(v.fd, kvmSetUserMemoryRegion, &r)
 	return fail(kvmSetUserMemoryRegion, err, "slot %d gpa %#x size %#x", slot, gpa, len(host))
 }
