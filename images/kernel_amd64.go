@@ -11,7 +11,7 @@ const kernelMetapackage = "linux-image-cloud-amd64"
 var keptModules = []string{
 	"irqbypass", "kvm", "kvm_amd", "kvm_intel", "tun", "tap", "vhost_net", "vhost_vsock",
 	"virtio_pci", "virtio_mmio", "virtio_net", "virtio_blk", "virtio_console", "virtio_balloon", "virtio_rng",
-	"vmw_vsock_virtio_transport", "af_packet", "fuse", "virtiofs", "overlay",
+	"vmw_vsock_virtio_transport", "af_packet", "bridge", "fuse", "virtiofs", "overlay",
 	"pvpanic_mmio", "pvpanic_pci",
 	"vfio", "vfio_virqfd", "vfio_iommu_type1", "vfio_pci_core", "vfio_pci", "iommufd", "uio_pci_generic",
 }

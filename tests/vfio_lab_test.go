@@ -4,10 +4,12 @@ package tests
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -244,6 +246,8 @@ func TestVFIOBind(t *testing.T) {
 		o := doorbell(t, "", append([]string{"boot", "--host", "here", "--net", "none"}, args...)...)
 		o.want(t, 1, o.stderr, want)
 	}
+	p := doorbell(t, "", "probe")
+	p.want(t, 0, p.stdout, "/proc/interrupts has IR-", "dmar0 (remaps interrupts: yes, to x2APIC IDs: no, posts: no)")
 	both := []string{"--device", "vfio=" + address, "--device", "vfio=" + passedDevice(t, virtioNetID)}
 	refused("there are ", "--device", "vfio=auto") // two candidates
 	refused("0000:00:1f.5: there is no such PCI device", "--device", "vfio=0000:00:1f.5")
@@ -322,6 +326,43 @@ func TestVFIOKilled(t *testing.T) {
 		o.want(t, 0, o.stdout, "ping")
 		onePassed(t, d, address, "virtio-pci")
 	})
+}
+
+// TestVFIOMeasure: the experiment has both arms, and gives the card back to vfio-pci.
+func TestVFIOMeasure(t *testing.T) {
+	address := passedDevice(t, virtioNetID)
+	guestTest(t, func(t testing.TB) {
+		path := filepath.Join(t.TempDir(), "r.json")
+		o := doorbell(t, "", "measure", "vfio", "--host", "here", "-c", "2", "--device", "vfio="+address, "--report", "text,json="+path)
+		o.watch(t)
+		o.want(t, 0, o.stdout, "vfio: passed through, a packet cost", "exits to doorbell per interrupt")
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, o.stderr)
+		}
+		var d report.Document
+		if err := json.Unmarshal(b, &d); err != nil || len(d.Experiments) != 1 || len(d.Experiments[0].Rows) != 2 {
+			t.Fatalf("%v: %s\n%s", err, b, o.stderr)
+		}
+		for i, arm := range []string{"passed through", "virtio-net"} {
+			r := d.Experiments[0].Rows[i]
+			figure := func(name string) float64 {
+				v, ok := r[name].(float64)
+				if !ok {
+					t.Errorf("%s: %s is %v", arm, name, r[name])
+				}
+				return v
+			}
+			if r["arm"] != arm || figure("card_interrupts") < 100 || figure("exits_per_packet") <= 0 || figure("userspace_exits_per_interrupt") > 0.2 {
+				t.Errorf("%v", r)
+			}
+		}
+		t.Log(o.stdout)
+		b2 := doorbell(t, "", "bind", address)
+		b2.want(t, 0, b2.stdout, "vfio-pci has it already")
+	})
+	o := doorbell(t, "", "measure", "vfio", "--host", "here")
+	o.want(t, 1, o.stderr, "measure vfio: which network card? --device vfio=ADDRESS")
 }
 
 // TestVFIOUnsafe is for a lab whose IOMMU does not remap interrupts: devices are refused, and taken if the user says so.

@@ -148,12 +148,14 @@ func onBus0(c []byte) {
 // command passes the command and status registers on. The device decodes its BARs all the time: where the guest finds them, and whether, is the
 // guest's bus's affair, and a device that did not would fault whoever touches its mapped pages.
 func (p *Passed) command() pci.Hooks {
+	status := func(c []byte) {
+		p.dev.read(regionConfig, regCommand+2, c[2:4])
+		c[2] |= statusCapList // of the guest's list
+	}
 	return pci.Hooks{
 		BeforeRead: func(c []byte, off, n int) {
 			if off+n > 2 && !p.gone.Load() {
-				list := c[2] & statusCapList
-				p.dev.read(regionConfig, regCommand+2, c[2:4])
-				c[2] = c[2]&^statusCapList | list
+				status(c)
 			}
 		},
 		AfterWrite: func(c []byte, off, n int) {
@@ -165,6 +167,7 @@ func (p *Passed) command() pci.Hooks {
 			}
 			if start := max(off, 2); start < off+n {
 				p.dev.write(regionConfig, uint64(regCommand+start), c[start:off+n])
+				status(c)
 			}
 		},
 	}

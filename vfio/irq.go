@@ -68,8 +68,8 @@ func (c capability) Enable() error {
 func (c capability) Use(n int) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.gone || c.kind != c.index {
-		return nil
+	if c.gone || c.kind != c.index || n >= len(c.used) {
+		return nil // a guest that has both kinds enabled has the last one's
 	}
 	c.used[n] = true
 	if n < c.granted {

@@ -46,7 +46,7 @@ type Passed struct {
 	closed bool
 }
 
-// New opens a device, resets it and makes the function that the guest will see. The guest does not run yet.
+// New opens a device, resets it and makes the function that the guest will see.
 func New(c Config) (_ *Passed, err error) {
 	d, err := c.Container.cfg.Host.Device(c.Address)
 	if err != nil {
@@ -71,11 +71,16 @@ func New(c Config) (_ *Passed, err error) {
 	if err := p.build(); err != nil {
 		return nil, err
 	}
+	return p, nil
+}
+
+// Start lets the device interrupt, and listens to the host, when the function is on its bus. The guest does not run yet.
+func (p *Passed) Start() (err error) {
 	if p.watch, err = newWatch(p); err != nil {
-		return nil, err
+		return fmt.Errorf("%s: %w", p.dev, err)
 	}
 	p.irqs.begin()
-	return p, nil
+	return nil
 }
 
 // build makes the guest's function of the device's configuration space.

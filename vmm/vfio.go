@@ -116,6 +116,15 @@ func (p *passedDevices) choose(names []string) (chosen []sysfs.Address, err erro
 	return chosen, nil
 }
 
+// ChooseDevice makes an address of a name that ParseDevice has returned.
+func ChooseDevice(name string) (sysfs.Address, error) {
+	chosen, err := new(passedDevices).choose([]string{name})
+	if err != nil {
+		return sysfs.Address{}, err
+	}
+	return chosen[0], nil
+}
+
 // passDevice puts one device on the bus.
 func (m *Machine) passDevice(a sysfs.Address, slot int) error {
 	d := &passedDevice{}
@@ -132,7 +141,10 @@ func (m *Machine) passDevice(a sysfs.Address, slot int) error {
 	}
 	d.Passed = p
 	m.vfio.devices = append(m.vfio.devices, d)
-	return m.pci.attach(slot, p.Function())
+	if err := m.pci.attach(slot, p.Function()); err != nil {
+		return err
+	}
+	return p.Start()
 }
 
 // loseDevice takes a device off the bus while the guest runs: its driver finds registers that read as ones, as those of a device that was pulled out.

@@ -42,10 +42,10 @@ func runsHere(host string) bool {
 // labModules are what the emulated host loads beside the lab's own channel.
 var labModules = []string{"virtio_pci", "virtio_console", "irqbypass", "kvm", "kvm-amd", "tun"}
 
-// passModules are what it loads to pass devices through, and peerModules what its own card beside them needs.
+// passModules are what it loads to pass devices through, and peerModules what cards that it keeps need.
 var (
 	passModules = []string{"vfio", "vfio_virqfd", "vfio_iommu_type1", "vfio_pci_core", "vfio_pci"}
-	peerModules = []string{"virtio_net"}
+	peerModules = []string{"virtio_net", "bridge"}
 )
 
 // guestDir is where the default guest lies in the emulated host, and the guests of suites of Debian in folders of their names.

@@ -3,6 +3,7 @@ package measure
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"doorbell/internal/probe"
@@ -15,22 +16,24 @@ type Experiment struct {
 	Name     string
 	Question string // what it answers, for --list
 	Arms     string // what it compares or breaks down
+	Device   bool   // it needs --device, and is not among those that run without a name
 	Run      func(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Result, error)
 }
 
 // Experiments are all of them, in the order in which they run.
 func Experiments() []Experiment {
 	return []Experiment{
-		{"boot", "what does a boot cost?", "exits by reason, vCPU and device; a time line of phases", Boot},
-		{"modes", "what do three sets of interrupt controllers cost the same guest?", "kernel, split, user; exits, vectors, EOIs, kicks", Modes},
+		{"boot", "what does a boot cost?", "exits by reason, vCPU and device; a time line of phases", false, Boot},
+		{"modes", "what do three sets of interrupt controllers cost the same guest?", "kernel, split, user; exits, vectors, EOIs, kicks", false, Modes},
+		{"vfio", "what does a network card cost that is passed through?", "passed through; the same card behind virtio-net; needs --device vfio=ADDRESS", true, VFIO},
 	}
 }
 
-// Find returns the experiments named, or all of them.
+// Find returns the experiments named, or all of them that need no device.
 func Find(names []string) ([]Experiment, error) {
 	all := Experiments()
 	if len(names) == 0 {
-		return all, nil
+		return slices.DeleteFunc(all, func(e Experiment) bool { return e.Device }), nil
 	}
 	var found []Experiment
 	for _, n := range names {

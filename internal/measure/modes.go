@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+
 	"strings"
 
 	"doorbell/internal/kvm"
@@ -29,7 +29,7 @@ const (
 func Modes(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Result, error) {
 	cfg.Vectors = true
 	doc := &report.Document{Environment: probe.Host()}
-	var columns []modeColumn
+	var columns []column
 	missing := map[string]string{}
 	var last *vmm.Result
 	for i, chip := range irqchip.Names {
@@ -64,13 +64,11 @@ func Modes(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Result, 
 	return doc, last, nil
 }
 
-// runMode boots one guest and gives it the load. res is nil if there was no guest; an error beside a result is the load's.
+// runMode boots one guest and gives it the load.
 func runMode(ctx context.Context, cfg vmm.Config) (res *vmm.Result, err error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var load func() error
 	switch {
 	case strings.Contains(cfg.Cmdline, "doorbell.workload="): // the user's own
+		return runLoaded(ctx, cfg, nil)
 	case cfg.Net.Backend == "user":
 		c, err := traffic.Listen("127.0.0.1:0")
 		if err != nil {
@@ -78,39 +76,10 @@ func runMode(ctx context.Context, cfg vmm.Config) (res *vmm.Result, err error) {
 		}
 		defer c.Close()
 		cfg.Cmdline += fmt.Sprintf(" doorbell.workload=traffic=%v:%d", usernet.Gateway(), c.Addr().Port())
-		load = func() error { return modesLoad(ctx, c, cfg.VCPUs) }
-	default:
-		cfg.Cmdline += " doorbell.workload=console=65536"
+		return runLoaded(ctx, cfg, func(ctx context.Context) error { return modesLoad(ctx, c, cfg.VCPUs) })
 	}
-	m, err := vmm.New(cfg)
-	if err != nil {
-		return nil, err
-	}
-	defer m.Close()
-	failed := make(chan error, 1)
-	if load == nil {
-		failed <- nil
-	} else {
-		go func() {
-			err := load()
-			if err != nil {
-				cancel(fmt.Errorf("a load that failed: %w", err))
-			}
-			failed <- err
-		}()
-	}
-	res, err = m.Run(ctx)
-	if err != nil {
-		return nil, err
-	}
-	cancel(errors.New("the guest has ended"))
-	if err := <-failed; err != nil {
-		return res, fmt.Errorf("the load: %w", err)
-	}
-	if res.End != vmm.PoweredOff {
-		return res, fmt.Errorf("the guest ended: %s", res.Reason)
-	}
-	return res, nil
+	cfg.Cmdline += " doorbell.workload=console=65536"
+	return runLoaded(ctx, cfg, nil)
 }
 
 // modesLoad is the controller's side of the load.
@@ -136,14 +105,8 @@ func modesLoad(ctx context.Context, c *traffic.Controller, vcpus int) error {
 	return g.End(ctx)
 }
 
-// modeColumn is one guest's figures.
-type modeColumn struct {
-	chip    string
-	figures map[string]*float64
-}
-
 // modeFigures are the rows, in the order in which they are shown. Those with a reason's name come after them.
-var modeFigures = []struct{ name, title string }{
+var modeFigures = []figure{
 	{"exits", "VM exits"},
 	{"userspace_exits", "of these, to doorbell"},
 	{"guest_interrupts", "interrupts that the guest saw"},
@@ -162,9 +125,9 @@ var modeFigures = []struct{ name, title string }{
 	{"boot_ratio", "time to userspace / kernel's"},
 }
 
-func newModeColumn(r *vmm.Result) modeColumn {
+func newModeColumn(r *vmm.Result) column {
 	a := &r.Account
-	c := modeColumn{chip: a.IRQChip, figures: map[string]*float64{}}
+	c := column{name: a.IRQChip, figures: map[string]*float64{}}
 	set := func(name string, v float64) { c.figures[name] = &v }
 	add := func(name string, v *uint64) {
 		if v == nil {
@@ -221,14 +184,14 @@ func newModeColumn(r *vmm.Result) modeColumn {
 }
 
 // modesExperiment puts the columns side by side.
-func modesExperiment(columns []modeColumn, missing map[string]string, emulated bool) report.Experiment {
+func modesExperiment(columns []column, missing map[string]string, emulated bool) report.Experiment {
 	e := report.Experiment{Name: "modes", Rows: []map[string]any{}, Missing: missing}
 	for _, c := range columns {
-		if base := columns[0].figures["boot_to_userspace_s"]; base != nil && c.figures["boot_to_userspace_s"] != nil && columns[0].chip == irqchip.KernelName {
+		if base := columns[0].figures["boot_to_userspace_s"]; base != nil && c.figures["boot_to_userspace_s"] != nil && columns[0].name == irqchip.KernelName {
 			ratio := *c.figures["boot_to_userspace_s"] / *base
 			c.figures["boot_ratio"] = &ratio
 		}
-		row := map[string]any{"irqchip": c.chip}
+		row := map[string]any{"irqchip": c.name}
 		for name, v := range c.figures {
 			row[name] = v
 		}
@@ -244,16 +207,16 @@ func modesExperiment(columns []modeColumn, missing map[string]string, emulated b
 		e.Rows = append(e.Rows, row)
 	}
 	e.Finding = modesFinding(columns)
-	e.Table = modesTable(columns)
+	e.Table = sideBySide(columns, modeFigures)
 	return e
 }
 
 // modesFinding is the difference in one sentence.
-func modesFinding(columns []modeColumn) string {
+func modesFinding(columns []column) string {
 	var parts []string
 	for _, c := range columns {
 		if n := c.figures["exits_per_interrupt"]; n != nil {
-			parts = append(parts, fmt.Sprintf("%.2f exits with %s", *n, c.chip))
+			parts = append(parts, fmt.Sprintf("%.2f exits with %s", *n, c.name))
 		}
 	}
 	if len(parts) == 0 {
@@ -261,57 +224,3 @@ func modesFinding(columns []modeColumn) string {
 	}
 	return "under the same load, an interrupt of the same guest came with " + strings.Join(parts, ", ")
 }
-
-// modesTable has a row for each figure and for each exit reason that matters.
-func modesTable(columns []modeColumn) *report.Table {
-	t := &report.Table{Columns: []string{""}}
-	for _, c := range columns {
-		t.Columns = append(t.Columns, c.chip)
-	}
-	line := func(title, name string) {
-		cells := []string{title}
-		any := false
-		for _, c := range columns {
-			cell := "-"
-			if v := c.figures[name]; v != nil {
-				any = true
-				cell = fmt.Sprintf("%.0f", *v)
-				if strings.HasSuffix(name, "ratio") || strings.Contains(name, "_per_") {
-					cell = fmt.Sprintf("%.2f", *v)
-				}
-			}
-			cells = append(cells, cell)
-		}
-		if any {
-			t.Rows = append(t.Rows, cells)
-		}
-	}
-	for _, f := range modeFigures {
-		line(f.title, f.name)
-	}
-	reasons := map[string]float64{}
-	for _, c := range columns {
-		for name, v := range c.figures {
-			if reason, ok := strings.CutPrefix(name, "exits_"); ok && !strings.HasPrefix(reason, "per_") {
-				reasons[reason] = max(reasons[reason], *v)
-			}
-		}
-	}
-	names := make([]string, 0, len(reasons))
-	for r := range reasons {
-		names = append(names, r)
-	}
-	slices.SortFunc(names, func(a, b string) int {
-		if reasons[a] != reasons[b] {
-			return int(reasons[b] - reasons[a])
-		}
-		return strings.Compare(a, b)
-	})
-	for _, r := range names[:min(len(names), maxReasons)] {
-		line("exits: "+r, "exits_"+r)
-	}
-	return t
-}
-
-// maxReasons is how many exit reasons a person is shown.
-const maxReasons = 8

@@ -63,8 +63,10 @@ func (f *Function) AddCapabilityAt(at int, id byte, body, writable []byte, hooks
 }
 
 // HookCommand has accesses to the command and status registers, which are one doubleword, go to hooks, too; before the function is attached. What
-// hooks change in the command register has no effect on the bus.
+// hooks change in the command register has no effect on the bus. What is written to the status register, whose bits are cleared by ones, is for
+// AfterWrite to see, and BeforeRead says what it reads as.
 func (f *Function) HookCommand(hooks Hooks) {
+	f.config.writable[regStatus], f.config.writable[regStatus+1] = 0xff, 0xff
 	f.hooks = append(f.hooks, hook{regCommand, regCommand + 4, hooks})
 }
 

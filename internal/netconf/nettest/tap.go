@@ -8,10 +8,10 @@ import (
 	"net/netip"
 	"os"
 
+	"doorbell/internal/netconf/hostnet"
 	"doorbell/internal/netconf/netserve"
 
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 )
 
 // A Tap is the host's end of a wire to a guest: a persistent tap interface, as "ip tuntap add dev NAME mode tap multi_queue vnet_hdr" makes
@@ -28,12 +28,8 @@ func NewTap(name string, address netip.Prefix, queues int) (*Tap, error) {
 	if _, err := netlink.LinkByName(name); err == nil {
 		return nil, fmt.Errorf("tap %s: there is an interface of this name", name)
 	}
-	flags := uint16(unix.IFF_TAP | unix.IFF_NO_PI | unix.IFF_VNET_HDR)
-	if queues > 1 {
-		flags |= unix.IFF_MULTI_QUEUE
-	}
-	if err := makeTap(name, flags); err != nil {
-		return nil, fmt.Errorf("tap %s: %w", name, err)
+	if err := hostnet.AddTap(name, queues > 1); err != nil {
+		return nil, err
 	}
 	t := &Tap{name: name, address: address}
 	err := quietIPv6(name)
@@ -58,27 +54,6 @@ func setUp(name string, address netip.Prefix) error {
 	network := &net.IPNet{IP: address.Addr().AsSlice(), Mask: net.CIDRMask(address.Bits(), 32)}
 	if err := netlink.AddrReplace(l, &netlink.Addr{IPNet: network}); err != nil {
 		return fmt.Errorf("address %v: %w", address, err)
-	}
-	return nil
-}
-
-// makeTap makes an interface that outlives the descriptor by which it is made.
-func makeTap(name string, flags uint16) error {
-	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("/dev/net/tun: %w", err)
-	}
-	defer unix.Close(fd)
-	request, err := unix.NewIfreq(name)
-	if err != nil {
-		return err
-	}
-	request.SetUint16(flags)
-	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, request); err != nil {
-		return fmt.Errorf("TUNSETIFF: %w", err)
-	}
-	if err := unix.IoctlSetInt(fd, unix.TUNSETPERSIST, 1); err != nil {
-		return fmt.Errorf("TUNSETPERSIST: %w", err)
 	}
 	return nil
 }

@@ -1,0 +1,74 @@
+package measure
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"doorbell/internal/report"
+)
+
+// column is one arm's figures, by their names in JSON.
+type column struct {
+	name    string
+	figures map[string]*float64
+}
+
+// figure is a row of a table: its name in JSON, and what people read.
+type figure struct{ name, title string }
+
+func (c *column) set(name string, v float64) { c.figures[name] = &v }
+
+// sideBySide has a row for each figure and for each exit reason that matters, of those that any column has.
+func sideBySide(columns []column, figures []figure) *report.Table {
+	t := &report.Table{Columns: []string{""}}
+	for _, c := range columns {
+		t.Columns = append(t.Columns, c.name)
+	}
+	line := func(title, name string) {
+		cells := []string{title}
+		any := false
+		for _, c := range columns {
+			cell := "-"
+			if v := c.figures[name]; v != nil {
+				any = true
+				cell = fmt.Sprintf("%.0f", *v)
+				if strings.HasSuffix(name, "ratio") || strings.Contains(name, "_per_") {
+					cell = fmt.Sprintf("%.2f", *v)
+				}
+			}
+			cells = append(cells, cell)
+		}
+		if any {
+			t.Rows = append(t.Rows, cells)
+		}
+	}
+	for _, f := range figures {
+		line(f.title, f.name)
+	}
+	reasons := map[string]float64{}
+	for _, c := range columns {
+		for name, v := range c.figures {
+			if reason, ok := strings.CutPrefix(name, "exits_"); ok && !strings.HasPrefix(reason, "per_") {
+				reasons[reason] = max(reasons[reason], *v)
+			}
+		}
+	}
+	names := make([]string, 0, len(reasons))
+	for r := range reasons {
+		names = append(names, r)
+	}
+	slices.SortFunc(names, func(a, b string) int {
+		if reasons[a] != reasons[b] {
+			return int(reasons[b] - reasons[a])
+		}
+		return strings.Compare(a, b)
+	})
+	for _, r := range names[:min(len(names), maxReasons)] {
+		line("exits: "+r, "exits_"+r)
+	}
+	return t
+}
+
+// maxReasons is how many exit reasons a person is shown.
+const maxReasons = 8

@@ -1,0 +1,244 @@
+package measure
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"doorbell/internal/netconf"
+	"doorbell/internal/netconf/hostnet"
+	"doorbell/internal/netconf/netserve"
+	"doorbell/internal/probe"
+	"doorbell/internal/report"
+	"doorbell/internal/traffic"
+	"doorbell/internal/traffic/wire"
+	"doorbell/vfio/sysfs"
+	"doorbell/vmm"
+)
+
+// The load of `vfio`: bytes of a stream each way for each vCPU, and requests one after the other.
+const (
+	vfioStreamBytes = 8 << 20
+	vfioRequests    = 500
+	vfioSegment     = 1448 // bytes that a packet of a stream carries: Ethernet's MTU less IP's and TCP's headers with time stamps
+)
+
+// VFIO is the experiment `vfio`: one network card, passed through, and the same card in a bridge with the tap of doorbell's own virtio-net. Each guest
+// runs twice, with the load and without, and the difference is the load's. Its other end is this process, by the name host.doorbell on the card's
+// network.
+func VFIO(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Result, error) {
+	if len(cfg.VFIO) != 1 {
+		return nil, nil, errors.New("measure vfio: which network card? --device vfio=ADDRESS")
+	}
+	address, err := vmm.ChooseDevice(cfg.VFIO[0])
+	if err != nil {
+		return nil, nil, err
+	}
+	cfg.VFIO = []string{address.String()}
+	cfg.Net = vmm.NetConfig{}
+	doc := &report.Document{Environment: probe.Host()}
+	missing := map[string]string{}
+	cfg.Warn("measure vfio: 1 of 2: %s passed through", address)
+	passed, last, err := vfioArm(ctx, cfg, "passed through")
+	if err != nil {
+		return nil, nil, err
+	}
+	columns := []column{*passed}
+	cfg.Warn("measure vfio: 2 of 2: %s behind virtio-net", address)
+	behind, res, err := behindBridge(ctx, cfg, address)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		missing["virtio-net"] = context.Cause(ctx).Error()
+	case err != nil:
+		missing["virtio-net"] = err.Error()
+		cfg.Warn("measure vfio: the same card behind virtio-net: %v", err)
+	default:
+		columns, last = append(columns, *behind), res
+	}
+	doc.Experiments = []report.Experiment{vfioExperiment(columns, missing)}
+	return doc, last, nil
+}
+
+// behindBridge is the second arm: the host has the card back for its time.
+func behindBridge(ctx context.Context, cfg vmm.Config, address sysfs.Address) (c *column, res *vmm.Result, err error) {
+	const bridge, tap = "doorbell-br", "doorbell-tap"
+	var host sysfs.Host
+	if _, err := host.Unbind(address); err != nil {
+		return nil, nil, err
+	}
+	defer func() {
+		if _, back := host.Bind(address); back != nil {
+			err = errors.Join(err, back)
+		}
+	}()
+	card, err := cardOf(ctx, address)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := hostnet.AddTap(tap, true); err != nil {
+		return nil, nil, err
+	}
+	defer hostnet.Remove(tap)
+	if err := hostnet.AddBridge(bridge, card, tap); err != nil {
+		return nil, nil, err
+	}
+	defer hostnet.Remove(bridge)
+	cfg.VFIO = nil
+	if cfg.Net, err = vmm.ParseNet("tap=" + tap); err != nil {
+		return nil, nil, err
+	}
+	return vfioArm(ctx, cfg, "virtio-net")
+}
+
+// cardOf is the network interface that the host's driver has made of a device.
+func cardOf(ctx context.Context, address sysfs.Address) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	dir := filepath.Join("/sys/bus/pci/devices", address.String())
+	link, err := netconf.WaitLink(ctx, func(l netconf.Link) bool {
+		for _, between := range []string{"", "virtio*"} {
+			if found, _ := filepath.Glob(filepath.Join(dir, between, "net", l.Name)); len(found) > 0 {
+				return true
+			}
+		}
+		return false
+	})
+	if err != nil {
+		return "", fmt.Errorf("%s is no network card that the host has a driver for: %w", address, err)
+	}
+	return link.Name, nil
+}
+
+// vfioArm runs a guest without the load and with it.
+func vfioArm(ctx context.Context, cfg vmm.Config, name string) (*column, *vmm.Result, error) {
+	idle, err := runLoaded(ctx, cfg, nil)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s, without the load: %w", name, err)
+	}
+	c, err := traffic.Listen(":0")
+	if err != nil {
+		return nil, nil, err
+	}
+	defer c.Close()
+	cfg.Cmdline += fmt.Sprintf(" doorbell.workload=traffic=%s:%d", netserve.HostName, c.Addr().Port())
+	busy, err := runLoaded(ctx, cfg, func(ctx context.Context) error { return vfioLoad(ctx, c, cfg.VCPUs) })
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s, under the load: %w", name, err)
+	}
+	return vfioColumn(name, cfg.VCPUs, idle, busy), busy, nil
+}
+
+// vfioLoad is the controller's side of the load.
+func vfioLoad(ctx context.Context, c *traffic.Controller, vcpus int) error {
+	g, err := c.Accept(ctx)
+	if err != nil {
+		return err
+	}
+	cpus := make([]int, vcpus)
+	for i := range cpus {
+		cpus[i] = i
+	}
+	o := traffic.StreamOptions{Placement: traffic.Placement{Flows: vcpus, CPUs: cpus}, BytesPerFlow: vfioStreamBytes, Check: wire.CheckSHA256}
+	if _, err := g.StreamUp(ctx, o); err != nil {
+		return err
+	}
+	if _, err := g.StreamDown(ctx, o); err != nil {
+		return err
+	}
+	if _, err := g.RoundTrips(ctx, traffic.RoundTripOptions{Count: vfioRequests}); err != nil {
+		return err
+	}
+	return g.End(ctx)
+}
+
+// vfioFigures are the rows of the table.
+var vfioFigures = []figure{
+	{"packets", "packets of the load"},
+	{"card_interrupts", "interrupts of the card"},
+	{"exits", "VM exits"},
+	{"userspace_exits", "of these, to doorbell"},
+	{"exits_per_packet", "exits per packet"},
+	{"exits_per_interrupt", "exits per interrupt of the card"},
+	{"userspace_exits_per_interrupt", "exits to doorbell per interrupt"},
+	{"host_interrupts", "interrupts that the host took from it"},
+}
+
+// vfioColumn is what the load caused: the busy guest's counts less the idle one's.
+func vfioColumn(name string, vcpus int, idle, busy *vmm.Result) *column {
+	c := &column{name: name, figures: map[string]*float64{}}
+	packets := float64(2*vcpus)*vfioStreamBytes/vfioSegment + 2*vfioRequests
+	c.set("packets", packets)
+	interrupts := cardInterrupts(busy) - cardInterrupts(idle)
+	c.set("card_interrupts", interrupts)
+	user := float64(userspaceExits(busy)) - float64(userspaceExits(idle))
+	c.set("userspace_exits", user)
+	if interrupts > 0 {
+		c.set("userspace_exits_per_interrupt", user/interrupts)
+	}
+	if a, b := busy.Account.ExitsTotal, idle.Account.ExitsTotal; a != nil && b != nil {
+		exits := float64(*a) - float64(*b)
+		c.set("exits", exits)
+		c.set("exits_per_packet", exits/packets)
+		if interrupts > 0 {
+			c.set("exits_per_interrupt", exits/interrupts)
+		}
+	}
+	for reason, n := range busy.Account.ExitsByReason {
+		c.set("exits_"+reason, float64(n-idle.Account.ExitsByReason[reason]))
+	}
+	if len(busy.Account.VFIO) > 0 {
+		fired := 0.0
+		for _, v := range busy.Account.VFIO[0].Vectors {
+			fired += float64(v.Fired)
+		}
+		for _, v := range idle.Account.VFIO[0].Vectors {
+			fired -= float64(v.Fired)
+		}
+		c.set("host_interrupts", fired)
+	}
+	return c
+}
+
+// cardInterrupts adds up the guest's rows of messages, which only its network card sends.
+func cardInterrupts(r *vmm.Result) (n float64) {
+	if r.Agent == nil {
+		return 0
+	}
+	for _, row := range r.Agent.After.Interrupts.Rows {
+		if strings.Contains(row.Chip, "PCI-MSI") {
+			n += float64(row.Total)
+		}
+	}
+	return n
+}
+
+func userspaceExits(r *vmm.Result) (n uint64) {
+	for _, c := range r.Account.UserspaceReasons {
+		n += c
+	}
+	return n
+}
+
+// vfioExperiment puts the columns side by side.
+func vfioExperiment(columns []column, missing map[string]string) report.Experiment {
+	e := report.Experiment{Name: "vfio", Rows: []map[string]any{}, Missing: missing, Table: sideBySide(columns, vfioFigures)}
+	var parts []string
+	for _, c := range columns {
+		row := map[string]any{"arm": c.name}
+		for _, f := range vfioFigures {
+			row[f.name] = nil
+		}
+		for name, v := range c.figures {
+			row[name] = v
+		}
+		e.Rows = append(e.Rows, row)
+		if p, i := c.figures["exits_per_packet"], c.figures["userspace_exits_per_interrupt"]; p != nil && i != nil {
+			parts = append(parts, fmt.Sprintf("%s, a packet cost %.3f exits and an interrupt %.2f exits to doorbell", c.name, *p, *i))
+		}
+	}
+	e.Finding = strings.Join(parts, "; ")
+	return e
+}
