@@ -1,19 +1,21 @@
 package vfio
 
+import "doorbell/internal/ioctl"
+
 // Requests of linux/vfio.h: _IO(';', 100 + n).
 var (
-	getAPIVersion  = request{0x3b64, "VFIO_GET_API_VERSION"}
-	checkExtension = request{0x3b65, "VFIO_CHECK_EXTENSION"}
-	setIOMMU       = request{0x3b66, "VFIO_SET_IOMMU"}
-	groupGetStatus = request{0x3b67, "VFIO_GROUP_GET_STATUS"}
-	groupSetCont   = request{0x3b68, "VFIO_GROUP_SET_CONTAINER"}
-	groupGetDevice = request{0x3b6a, "VFIO_GROUP_GET_DEVICE_FD"}
-	deviceGetInfo  = request{0x3b6b, "VFIO_DEVICE_GET_INFO"}
-	getRegionInfo  = request{0x3b6c, "VFIO_DEVICE_GET_REGION_INFO"}
-	getIRQInfo     = request{0x3b6d, "VFIO_DEVICE_GET_IRQ_INFO"}
-	setIRQs        = request{0x3b6e, "VFIO_DEVICE_SET_IRQS"}
-	deviceReset    = request{0x3b6f, "VFIO_DEVICE_RESET"}
-	mapDMA         = request{0x3b71, "VFIO_IOMMU_MAP_DMA"}
+	getAPIVersion  = ioctl.Request{Number: 0x3b64, Name: "VFIO_GET_API_VERSION"}
+	checkExtension = ioctl.Request{Number: 0x3b65, Name: "VFIO_CHECK_EXTENSION"}
+	setIOMMU       = ioctl.Request{Number: 0x3b66, Name: "VFIO_SET_IOMMU"}
+	groupGetStatus = ioctl.Request{Number: 0x3b67, Name: "VFIO_GROUP_GET_STATUS"}
+	groupSetCont   = ioctl.Request{Number: 0x3b68, Name: "VFIO_GROUP_SET_CONTAINER"}
+	groupGetDevice = ioctl.Request{Number: 0x3b6a, Name: "VFIO_GROUP_GET_DEVICE_FD"}
+	deviceGetInfo  = ioctl.Request{Number: 0x3b6b, Name: "VFIO_DEVICE_GET_INFO"}
+	getRegionInfo  = ioctl.Request{Number: 0x3b6c, Name: "VFIO_DEVICE_GET_REGION_INFO"}
+	getIRQInfo     = ioctl.Request{Number: 0x3b6d, Name: "VFIO_DEVICE_GET_IRQ_INFO"}
+	setIRQs        = ioctl.Request{Number: 0x3b6e, Name: "VFIO_DEVICE_SET_IRQS"}
+	deviceReset    = ioctl.Request{Number: 0x3b6f, Name: "VFIO_DEVICE_RESET"}
+	mapDMA         = ioctl.Request{Number: 0x3b71, Name: "VFIO_IOMMU_MAP_DMA"}
 )
 
 const (

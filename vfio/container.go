@@ -69,10 +69,10 @@ func NewContainer(c ContainerConfig) (*Container, error) {
 		return nil, openError(containerPath, err)
 	}
 	t := &Container{cfg: c, fd: fd, remapping: r}
-	if v, err := ioctlValue(fd, getAPIVersion, 0); err != nil || v != apiVersion {
+	if v, err := ioctl.Value(fd, getAPIVersion, 0); err != nil || v != apiVersion {
 		return nil, errors.Join(fmt.Errorf("VFIO_GET_API_VERSION: %d: want %d: %w", v, apiVersion, unix.EINVAL), t.Close())
 	}
-	if ok, err := ioctlValue(fd, checkExtension, type1v2IOMMU); err != nil || ok == 0 {
+	if ok, err := ioctl.Value(fd, checkExtension, type1v2IOMMU); err != nil || ok == 0 {
 		return nil, errors.Join(&UnsupportedError{"the kernel's VFIO has no type 1 IOMMU driver: modprobe vfio_iommu_type1"}, t.Close())
 	}
 	if t.kvm, err = c.VM.CreateVFIODevice(); err != nil {
@@ -120,7 +120,7 @@ func (t *Container) open(d sysfs.Device) (fd int, err error) {
 	if err != nil {
 		return -1, err
 	}
-	fd, err = ioctlPointer(g.fd, groupGetDevice, name)
+	fd, err = ioctl.Pointer(g.fd, groupGetDevice, name)
 	if errors.Is(err, unix.EBUSY) {
 		return -1, fmt.Errorf("%s: the machine has it already, or another process has", d)
 	}
@@ -154,7 +154,7 @@ func (t *Container) group(d sysfs.Device) (*group, error) {
 func (t *Container) attach(fd int, d sysfs.Device) error {
 	status := groupStatus{}
 	status.Argsz = ioctl.Size(status)
-	if _, err := ioctlPointer(fd, groupGetStatus, &status); err != nil {
+	if _, err := ioctl.Pointer(fd, groupGetStatus, &status); err != nil {
 		return failed(groupGetStatus, err, "group %d", d.Group)
 	}
 	if status.Flags&groupViable == 0 {
@@ -168,13 +168,13 @@ func (t *Container) attach(fd int, d sysfs.Device) error {
 		defer restore()
 	}
 	container := int32(t.fd)
-	if _, err := ioctlPointer(fd, groupSetCont, &container); err != nil {
+	if _, err := ioctl.Pointer(fd, groupSetCont, &container); err != nil {
 		return t.attachError(groupSetCont, err, d)
 	}
 	if t.hasIOMMU {
 		return nil
 	}
-	if _, err := ioctlValue(t.fd, setIOMMU, type1v2IOMMU); err != nil {
+	if _, err := ioctl.Value(t.fd, setIOMMU, type1v2IOMMU); err != nil {
 		return t.attachError(setIOMMU, err, d)
 	}
 	t.hasIOMMU = true
@@ -182,9 +182,9 @@ func (t *Container) attach(fd int, d sysfs.Device) error {
 }
 
 // attachError explains a group's refusal: EPERM is the kernel's own check for interrupt remapping.
-func (t *Container) attachError(r request, err error, d sysfs.Device) error {
+func (t *Container) attachError(r ioctl.Request, err error, d sysfs.Device) error {
 	if errors.Is(err, unix.EPERM) {
-		return fmt.Errorf("%s: %w", d, &UnsafeError{r.name + " says so"})
+		return fmt.Errorf("%s: %w", d, &UnsafeError{r.Name + " says so"})
 	}
 	return failed(r, err, "group %d of %s", d.Group, d)
 }
@@ -214,7 +214,7 @@ func (t *Container) mapMemory() error {
 	for _, r := range t.cfg.Memory {
 		m := dmaMap{Flags: dmaRead | dmaWrite, VAddr: ioctl.Address(r.Host), IOVA: r.GPA, Size: r.Size}
 		m.Argsz = ioctl.Size(m)
-		_, err := ioctlPointer(t.fd, mapDMA, &m)
+		_, err := ioctl.Pointer(t.fd, mapDMA, &m)
 		switch {
 		case errors.Is(err, unix.ENOMEM):
 			return memlockError(size, err)

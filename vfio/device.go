@@ -47,7 +47,7 @@ func openDevice(t *Container, d sysfs.Device) (*device, error) {
 func (d *device) ask() error {
 	info := deviceInfo{}
 	info.Argsz = ioctl.Size(info)
-	if _, err := ioctlPointer(d.fd, deviceGetInfo, &info); err != nil {
+	if _, err := ioctl.Pointer(d.fd, deviceGetInfo, &info); err != nil {
 		return failed(deviceGetInfo, err, "%s", d)
 	}
 	if info.Flags&deviceFlagPCI == 0 || info.NumRegions <= regionConfig {
@@ -65,7 +65,7 @@ func (d *device) ask() error {
 		q := irqInfo{Index: i}
 		q.Argsz = ioctl.Size(q)
 		// A device that is no PCI Express device has no errors to report: EINVAL.
-		if _, err := ioctlPointer(d.fd, getIRQInfo, &q); err != nil && !errors.Is(err, unix.EINVAL) {
+		if _, err := ioctl.Pointer(d.fd, getIRQInfo, &q); err != nil && !errors.Is(err, unix.EINVAL) {
 			return failed(getIRQInfo, err, "%s index %d", d, i)
 		} else if err != nil {
 			q.Count = 0
@@ -82,7 +82,7 @@ func (d *device) askRegion(index uint32) (region, error) {
 		b := make([]byte, size)
 		le.PutUint32(b, size)
 		le.PutUint32(b[8:], index)
-		_, err := ioctlPointer(d.fd, getRegionInfo, &b[0])
+		_, err := ioctl.Pointer(d.fd, getRegionInfo, &b[0])
 		if errors.Is(err, unix.EINVAL) {
 			return region{}, nil // a region that this kind of device does not have, such as VGA
 		}
@@ -163,7 +163,7 @@ func (d *device) setIRQs(index int, action uint32, start int, fds []int32) error
 	for i, v := range []uint32{uint32(len(b)), data | action, uint32(index), uint32(start), uint32(len(fds))} {
 		le.PutUint32(b[4*i:], v)
 	}
-	_, err := ioctlPointer(d.fd, setIRQs, &b[0])
+	_, err := ioctl.Pointer(d.fd, setIRQs, &b[0])
 	return failed(setIRQs, err, "%s %s %d+%d", d.Address, irqName(index), start, len(fds))
 }
 
@@ -190,6 +190,6 @@ func (d *device) reset() error {
 	if !d.resets {
 		return nil
 	}
-	_, err := ioctlValue(d.fd, deviceReset, 0)
+	_, err := ioctl.Value(d.fd, deviceReset, 0)
 	return failed(deviceReset, err, "%s", d)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"doorbell/internal/ioctl"
 	"doorbell/vfio/sysfs"
 
 	"golang.org/x/sys/unix"
@@ -42,11 +43,11 @@ func (e *GroupError) Error() string {
 }
 
 // failed wraps err, if there is one, with the request and the thing.
-func failed(r request, err error, format string, args ...any) error {
+func failed(r ioctl.Request, err error, format string, args ...any) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("%s %s: %w", r.name, fmt.Sprintf(format, args...), err)
+	return fmt.Errorf("%s %s: %w", r.Name, fmt.Sprintf(format, args...), err)
 }
 
 // openError is why a file of /dev/vfio could not be opened.

@@ -8,10 +8,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Request is an ioctl's number with the name that errors carry.
+type Request struct {
+	Number uintptr
+	Name   string
+}
+
 // Value makes a request whose argument is a number, or which takes none, and returns the kernel's answer.
-func Value(fd int, request, value uintptr) (int, error) {
+func Value(fd int, r Request, value uintptr) (int, error) {
 	for {
-		n, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), request, value)
+		n, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), r.Number, value)
 		if errno == unix.EINTR {
 			continue
 		}
@@ -24,9 +30,9 @@ func Value(fd int, request, value uintptr) (int, error) {
 
 // Pointer makes a request whose argument points to v. The conversion to uintptr stands in the argument list of the system call itself: only there
 // does the compiler keep v in place until the kernel has answered.
-func Pointer[T any](fd int, request uintptr, v *T) (int, error) {
+func Pointer[T any](fd int, r Request, v *T) (int, error) {
 	for {
-		n, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), request, uintptr(unsafe.Pointer(v)))
+		n, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), r.Number, uintptr(unsafe.Pointer(v)))
 		if errno == unix.EINTR {
 			continue
 		}

@@ -3,6 +3,8 @@ package kvm
 import (
 	"errors"
 	"fmt"
+
+	"doorbell/internal/ioctl"
 )
 
 // Error is a failed KVM operation: the request's name, the thing it was for, and the kernel's answer.
@@ -36,9 +38,9 @@ func (e *NotSupportedError) Error() string {
 func (e *NotSupportedError) Is(target error) bool { return target == errors.ErrUnsupported }
 
 // fail wraps err, if there is one, with the request and the thing.
-func fail(r request, err error, format string, args ...any) error {
+func fail(r ioctl.Request, err error, format string, args ...any) error {
 	if err == nil {
 		return nil
 	}
-	return &Error{Op: r.name, Thing: fmt.Sprintf(format, args...), Err: err}
+	return &Error{Op: r.Name, Thing: fmt.Sprintf(format, args...), Err: err}
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"doorbell/internal/ioctl"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -23,7 +25,7 @@ type Stats struct {
 const maxStats = 4096
 
 func openStats(fd int, what string) (*Stats, error) {
-	sfd, err := ioctlValue(fd, kvmGetStatsFd, 0)
+	sfd, err := ioctl.Value(fd, kvmGetStatsFd, 0)
 	if err == unix.ENOTTY || err == unix.EINVAL {
 		return nil, &NotSupportedError{Feature: "KVM statistics descriptor", Reason: "KVM_GET_STATS_FD needs Linux 5.14 or newer"}
 	}

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 
+	"doorbell/internal/ioctl"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -32,7 +34,7 @@ func Open(path string) (*System, error) {
 		return nil, &NotSupportedError{Feature: "KVM", Reason: reason}
 	}
 	s := &System{fd: fd, path: path}
-	v, err := ioctlValue(fd, kvmGetApiVersion, 0)
+	v, err := ioctl.Value(fd, kvmGetApiVersion, 0)
 	if err != nil {
 		s.Close()
 		return nil, &NotSupportedError{Feature: "KVM", Reason: fmt.Sprintf("%s is not a KVM device (KVM_GET_API_VERSION: %v)", path, err)}
@@ -49,17 +51,17 @@ func (s *System) Close() error { return unix.Close(s.fd) }
 
 // CheckExtension is KVM_CHECK_EXTENSION: 0 where the capability is absent, otherwise its value (often 1, sometimes a limit).
 func (s *System) CheckExtension(capability int) (int, error) {
-	n, err := ioctlValue(s.fd, kvmCheckExtension, uintptr(capability))
+	n, err := ioctl.Value(s.fd, kvmCheckExtension, uintptr(capability))
 	return n, fail(kvmCheckExtension, err, "%d", capability)
 }
 
 // CreateVM makes an empty virtual machine of the default type.
 func (s *System) CreateVM() (*VM, error) {
-	size, err := ioctlValue(s.fd, kvmGetVcpuMmapSize, 0)
+	size, err := ioctl.Value(s.fd, kvmGetVcpuMmapSize, 0)
 	if err != nil {
 		return nil, fail(kvmGetVcpuMmapSize, err, "")
 	}
-	fd, err := ioctlValue(s.fd, kvmCreateVm, 0)
+	fd, err := ioctl.Value(s.fd, kvmCreateVm, 0)
 	if err != nil {
 		return nil, fail(kvmCreateVm, err, "")
 	}
@@ -79,7 +81,7 @@ type cpuidTable struct {
 // SupportedCPUID is the CPUID table that this host and its KVM can give a guest.
 func (s *System) SupportedCPUID() ([]CPUIDEntry, error) {
 	t := &cpuidTable{n: maxCPUIDEntries}
-	if _, err := ioctlPointer(s.fd, kvmGetSupportedCpuid, t); err != nil {
+	if _, err := ioctl.Pointer(s.fd, kvmGetSupportedCpuid, t); err != nil {
 		return nil, fail(kvmGetSupportedCpuid, err, "")
 	}
 	return append([]CPUIDEntry(nil), t.entries[:min(t.n, maxCPUIDEntries)]...), nil

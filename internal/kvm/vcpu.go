@@ -1,6 +1,8 @@
 package kvm
 
 import (
+	"doorbell/internal/ioctl"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -31,33 +33,33 @@ func (c *VCPU) Close() error {
 // the run, or another error number. It goes through the scheduler's system-call hooks on purpose: without them the garbage
 // collector waits for the guest. It allocates nothing.
 func (c *VCPU) Run() unix.Errno {
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(c.fd), kvmRun.nr, 0)
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(c.fd), kvmRun.Number, 0)
 	return errno
 }
 
 // Regs reads the general-purpose registers.
 func (c *VCPU) Regs() (Regs, error) {
 	var r Regs
-	_, err := ioctlPointer(c.fd, kvmGetRegs, &r)
+	_, err := ioctl.Pointer(c.fd, kvmGetRegs, &r)
 	return r, fail(kvmGetRegs, err, "vcpu %d", c.id)
 }
 
 // SetRegs writes the general-purpose registers.
 func (c *VCPU) SetRegs(r *Regs) error {
-	_, err := ioctlPointer(c.fd, kvmSetRegs, r)
+	_, err := ioctl.Pointer(c.fd, kvmSetRegs, r)
 	return fail(kvmSetRegs, err, "vcpu %d", c.id)
 }
 
 // Sregs reads segments, control registers and the APIC base.
 func (c *VCPU) Sregs() (Sregs, error) {
 	var r Sregs
-	_, err := ioctlPointer(c.fd, kvmGetSregs, &r)
+	_, err := ioctl.Pointer(c.fd, kvmGetSregs, &r)
 	return r, fail(kvmGetSregs, err, "vcpu %d", c.id)
 }
 
 // SetSregs writes segments, control registers and the APIC base.
 func (c *VCPU) SetSregs(r *Sregs) error {
-	_, err := ioctlPointer(c.fd, kvmSetSregs, r)
+	_, err := ioctl.Pointer(c.fd, kvmSetSregs, r)
 	return fail(kvmSetSregs, err, "vcpu %d", c.id)
 }
 
@@ -68,7 +70,7 @@ func (c *VCPU) SetCPUID(entries []CPUIDEntry) error {
 	}
 	t := &cpuidTable{n: uint32(len(entries))}
 	copy(t.entries[:], entries)
-	_, err := ioctlPointer(c.fd, kvmSetCpuid2, t)
+	_, err := ioctl.Pointer(c.fd, kvmSetCpuid2, t)
 	return fail(kvmSetCpuid2, err, "vcpu %d", c.id)
 }
 
@@ -86,7 +88,7 @@ func (c *VCPU) SetMSRs(entries ...MSREntry) error {
 		return fail(kvmSetMsrs, unix.E2BIG, "vcpu %d: %d registers", c.id, len(entries))
 	}
 	copy(t.entries[:], entries)
-	n, err := ioctlPointer(c.fd, kvmSetMsrs, &t)
+	n, err := ioctl.Pointer(c.fd, kvmSetMsrs, &t)
 	if err == nil && n < len(entries) {
 		return fail(kvmSetMsrs, unix.EINVAL, "vcpu %d: MSR %#x", c.id, entries[n].Index)
 	}
@@ -96,19 +98,19 @@ func (c *VCPU) SetMSRs(entries ...MSREntry) error {
 // LAPIC reads the in-kernel local APIC's registers.
 func (c *VCPU) LAPIC() (LAPICState, error) {
 	var l LAPICState
-	_, err := ioctlPointer(c.fd, kvmGetLapic, &l)
+	_, err := ioctl.Pointer(c.fd, kvmGetLapic, &l)
 	return l, fail(kvmGetLapic, err, "vcpu %d", c.id)
 }
 
 // SetLAPIC writes the in-kernel local APIC's registers.
 func (c *VCPU) SetLAPIC(l *LAPICState) error {
-	_, err := ioctlPointer(c.fd, kvmSetLapic, l)
+	_, err := ioctl.Pointer(c.fd, kvmSetLapic, l)
 	return fail(kvmSetLapic, err, "vcpu %d", c.id)
 }
 
 // NMI queues a non-maskable interrupt for the vCPU, whatever its local APIC's LINT1 entry says: to look there is the caller's task.
 func (c *VCPU) NMI() error {
-	_, err := ioctlValue(c.fd, kvmNmi, 0)
+	_, err := ioctl.Value(c.fd, kvmNmi, 0)
 	return fail(kvmNmi, err, "vcpu %d", c.id)
 }
 
@@ -116,7 +118,7 @@ func (c *VCPU) NMI() error {
 // can. With an in-kernel LAPIC, in split mode, it is the PIC's vector. It allocates nothing.
 func (c *VCPU) Interrupt(vector uint8) error {
 	c.vector.Vector = uint32(vector)
-	_, err := ioctlPointer(c.fd, kvmInterrupt, &c.vector)
+	_, err := ioctl.Pointer(c.fd, kvmInterrupt, &c.vector)
 	if err == nil {
 		return nil
 	}
@@ -126,34 +128,34 @@ func (c *VCPU) Interrupt(vector uint8) error {
 // ForgetEvents drops exceptions, interrupts and NMIs that wait to be delivered or block others, as INIT does.
 func (c *VCPU) ForgetEvents() error {
 	e := vcpuEvents{Flags: vcpuEventNMIPending}
-	_, err := ioctlPointer(c.fd, kvmSetVcpuEvents, &e)
+	_, err := ioctl.Pointer(c.fd, kvmSetVcpuEvents, &e)
 	return fail(kvmSetVcpuEvents, err, "vcpu %d", c.id)
 }
 
 // ResetDebugRegs gives the debug registers their values after RESET and INIT (Intel SDM volume 3, 10.1.1).
 func (c *VCPU) ResetDebugRegs() error {
 	d := debugRegs{DR6: 0xffff0ff0, DR7: 0x400}
-	_, err := ioctlPointer(c.fd, kvmSetDebugregs, &d)
+	_, err := ioctl.Pointer(c.fd, kvmSetDebugregs, &d)
 	return fail(kvmSetDebugregs, err, "vcpu %d", c.id)
 }
 
 // MPState is whether the vCPU runs, halts or waits to be started: MPState* constants.
 func (c *VCPU) MPState() (uint32, error) {
 	var s mpState
-	_, err := ioctlPointer(c.fd, kvmGetMpState, &s)
+	_, err := ioctl.Pointer(c.fd, kvmGetMpState, &s)
 	return s.State, fail(kvmGetMpState, err, "vcpu %d", c.id)
 }
 
 // Translate walks the guest's page tables for a linear address. ok is false where it is not mapped.
 func (c *VCPU) Translate(linear uint64) (physical uint64, ok bool, err error) {
 	t := translation{LinearAddress: linear}
-	_, err = ioctlPointer(c.fd, kvmTranslate, &t)
+	_, err = ioctl.Pointer(c.fd, kvmTranslate, &t)
 	return t.PhysicalAddress, t.Valid != 0, fail(kvmTranslate, err, "vcpu %d address %#x", c.id, linear)
 }
 
 // TSCKHz is the frequency of the guest's time-stamp counter in kHz.
 func (c *VCPU) TSCKHz() (int, error) {
-	n, err := ioctlValue(c.fd, kvmGetTscKhz, 0)
+	n, err := ioctl.Value(c.fd, kvmGetTscKhz, 0)
 	return n, fail(kvmGetTscKhz, err, "vcpu %d", c.id)
 }
 

@@ -4,6 +4,8 @@ import (
 	"runtime"
 	"unsafe"
 
+	"doorbell/internal/ioctl"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -14,7 +16,7 @@ type VFIODevice struct{ fd int }
 // CreateVFIODevice makes the machine's VFIO device, of which it has one.
 func (v *VM) CreateVFIODevice() (*VFIODevice, error) {
 	c := createDevice{Type: devTypeVFIO}
-	if _, err := ioctlPointer(v.fd, kvmCreateDevice, &c); err != nil {
+	if _, err := ioctl.Pointer(v.fd, kvmCreateDevice, &c); err != nil {
 		return nil, fail(kvmCreateDevice, err, "vfio")
 	}
 	return &VFIODevice{fd: int(c.FD)}, nil
@@ -34,7 +36,7 @@ func (d *VFIODevice) set(attr uint64, group int, what string) error {
 	pin.Pin(fd)
 	defer pin.Unpin()
 	a := deviceAttr{Group: devVFIOGroup, Attr: attr, Addr: uint64(uintptr(unsafe.Pointer(fd)))}
-	_, err := ioctlPointer(d.fd, kvmSetDeviceAttr, &a)
+	_, err := ioctl.Pointer(d.fd, kvmSetDeviceAttr, &a)
 	return fail(kvmSetDeviceAttr, err, "vfio group, %s", what)
 }
 

@@ -20,7 +20,7 @@ func (v *VM) Close() error { return unix.Close(v.fd) }
 
 // CheckExtension is KVM_CHECK_EXTENSION on the machine, whose answers can be narrower than the system's.
 func (v *VM) CheckExtension(capability int) (int, error) {
-	n, err := ioctlValue(v.fd, kvmCheckExtension, uintptr(capability))
+	n, err := ioctl.Value(v.fd, kvmCheckExtension, uintptr(capability))
 	return n, fail(kvmCheckExtension, err, "%d", capability)
 }
 
@@ -28,38 +28,38 @@ func (v *VM) CheckExtension(capability int) (int, error) {
 func (v *VM) EnableCap(capability uint32, args ...uint64) error {
 	c := enableCap{Cap: capability}
 	copy(c.Args[:], args)
-	_, err := ioctlPointer(v.fd, kvmEnableCap, &c)
+	_, err := ioctl.Pointer(v.fd, kvmEnableCap, &c)
 	return fail(kvmEnableCap, err, "%d", capability)
 }
 
 // SetUserMemory maps host, which must stay mapped while the machine exists, at gpa. flags are KVM_MEM_*.
 func (v *VM) SetUserMemory(slot, flags uint32, gpa uint64, host []byte) error {
 	r := UserspaceMemoryRegion{Slot: slot, Flags: flags, GuestPhysAddr: gpa, MemorySize: uint64(len(host)), UserspaceAddr: ioctl.Address(host)}
-	_, err := ioctlPointer(v.fd, kvmSetUserMemoryRegion, &r)
+	_, err := ioctl.Pointer(v.fd, kvmSetUserMemoryRegion, &r)
 	return fail(kvmSetUserMemoryRegion, err, "slot %d gpa %#x size %#x", slot, gpa, len(host))
 }
 
 // SetTSSAddr gives KVM three pages of guest-physical space for its own use in real mode (Intel without unrestricted guest).
 func (v *VM) SetTSSAddr(gpa uint64) error {
-	_, err := ioctlValue(v.fd, kvmSetTssAddr, uintptr(gpa))
+	_, err := ioctl.Value(v.fd, kvmSetTssAddr, uintptr(gpa))
 	return fail(kvmSetTssAddr, err, "%#x", gpa)
 }
 
 // SetIdentityMapAddr gives KVM one page for its identity page table; before the first vCPU.
 func (v *VM) SetIdentityMapAddr(gpa uint64) error {
-	_, err := ioctlPointer(v.fd, kvmSetIdentityMapAddr, &gpa)
+	_, err := ioctl.Pointer(v.fd, kvmSetIdentityMapAddr, &gpa)
 	return fail(kvmSetIdentityMapAddr, err, "%#x", gpa)
 }
 
 // CreateIRQChip makes the in-kernel PIC pair, IOAPIC and, for vCPUs created later, local APICs.
 func (v *VM) CreateIRQChip() error {
-	_, err := ioctlValue(v.fd, kvmCreateIrqchip, 0)
+	_, err := ioctl.Value(v.fd, kvmCreateIrqchip, 0)
 	return fail(kvmCreateIrqchip, err, "")
 }
 
 // CreatePIT makes the in-kernel 8254 with a speaker port (0x61) that reads as one without a speaker.
 func (v *VM) CreatePIT() error {
-	_, err := ioctlPointer(v.fd, kvmCreatePit2, &pitConfig{Flags: pitSpeakerDummy})
+	_, err := ioctl.Pointer(v.fd, kvmCreatePit2, &pitConfig{Flags: pitSpeakerDummy})
 	return fail(kvmCreatePit2, err, "")
 }
 
@@ -69,7 +69,7 @@ func (v *VM) IRQLine(gsi uint32, level bool) error {
 	if level {
 		l.Level = 1
 	}
-	_, err := ioctlPointer(v.fd, kvmIrqLine, &l)
+	_, err := ioctl.Pointer(v.fd, kvmIrqLine, &l)
 	if err == nil {
 		return nil
 	}
@@ -78,19 +78,19 @@ func (v *VM) IRQLine(gsi uint32, level bool) error {
 
 // IRQFD makes eventfd raise gsi: a pulse each time it is signalled.
 func (v *VM) IRQFD(gsi uint32, eventfd int) error {
-	_, err := ioctlPointer(v.fd, kvmIrqfd, &irqfd{FD: uint32(eventfd), GSI: gsi})
+	_, err := ioctl.Pointer(v.fd, kvmIrqfd, &irqfd{FD: uint32(eventfd), GSI: gsi})
 	return fail(kvmIrqfd, err, "gsi %d", gsi)
 }
 
 // ResampledIRQFD makes eventfd raise gsi to a level, which stays until the guest ends the interrupt; KVM then lowers it and signals resample.
 func (v *VM) ResampledIRQFD(gsi uint32, eventfd, resample int) error {
-	_, err := ioctlPointer(v.fd, kvmIrqfd, &irqfd{FD: uint32(eventfd), GSI: gsi, Flags: irqfdFlagResample, ResampleFD: uint32(resample)})
+	_, err := ioctl.Pointer(v.fd, kvmIrqfd, &irqfd{FD: uint32(eventfd), GSI: gsi, Flags: irqfdFlagResample, ResampleFD: uint32(resample)})
 	return fail(kvmIrqfd, err, "gsi %d, resampled", gsi)
 }
 
 // RemoveIRQFD undoes IRQFD and ResampledIRQFD. It returns when no injection from eventfd is under way any more.
 func (v *VM) RemoveIRQFD(gsi uint32, eventfd int) error {
-	_, err := ioctlPointer(v.fd, kvmIrqfd, &irqfd{FD: uint32(eventfd), GSI: gsi, Flags: irqfdFlagDeassign})
+	_, err := ioctl.Pointer(v.fd, kvmIrqfd, &irqfd{FD: uint32(eventfd), GSI: gsi, Flags: irqfdFlagDeassign})
 	return fail(kvmIrqfd, err, "remove gsi %d", gsi)
 }
 
@@ -116,20 +116,20 @@ func (e IOEvent) abi(eventfd int, flags uint32) *ioeventfd {
 
 // IOEventFD makes a write signal eventfd.
 func (v *VM) IOEventFD(e IOEvent, eventfd int) error {
-	_, err := ioctlPointer(v.fd, kvmIoeventfd, e.abi(eventfd, 0))
+	_, err := ioctl.Pointer(v.fd, kvmIoeventfd, e.abi(eventfd, 0))
 	return fail(kvmIoeventfd, err, "address %#x", e.Addr)
 }
 
 // RemoveIOEventFD undoes IOEventFD, whose arguments it needs.
 func (v *VM) RemoveIOEventFD(e IOEvent, eventfd int) error {
-	_, err := ioctlPointer(v.fd, kvmIoeventfd, e.abi(eventfd, ioeventfdFlagDeassign))
+	_, err := ioctl.Pointer(v.fd, kvmIoeventfd, e.abi(eventfd, ioeventfdFlagDeassign))
 	return fail(kvmIoeventfd, err, "remove address %#x", e.Addr)
 }
 
 // SignalMSI injects a message, without an allocation. delivered is false where the guest's APIC blocked it.
 func (v *VM) SignalMSI(address uint64, data uint32) (delivered bool, err error) {
 	m := MSI{AddressLo: uint32(address), AddressHi: uint32(address >> 32), Data: data}
-	n, err := ioctlPointer(v.fd, kvmSignalMsi, &m)
+	n, err := ioctl.Pointer(v.fd, kvmSignalMsi, &m)
 	if err == nil { // the error's arguments would be allocated
 		return n > 0, nil
 	}
@@ -166,13 +166,13 @@ func (v *VM) SetGSIRouting(routes []Route) error {
 			return fail(kvmSetGsiRouting, fmt.Errorf("entry %d is not one route: %w", i, unix.EINVAL), "%d entries", len(routes))
 		}
 	}
-	_, err := ioctlPointer(v.fd, kvmSetGsiRouting, &b[0])
+	_, err := ioctl.Pointer(v.fd, kvmSetGsiRouting, &b[0])
 	return fail(kvmSetGsiRouting, err, "%d entries", len(routes))
 }
 
 // CreateVCPU makes a virtual processor whose APIC id is id, and maps what it shares with its thread.
 func (v *VM) CreateVCPU(id int) (*VCPU, error) {
-	fd, err := ioctlValue(v.fd, kvmCreateVcpu, uintptr(id))
+	fd, err := ioctl.Value(v.fd, kvmCreateVcpu, uintptr(id))
 	if err != nil {
 		return nil, fail(kvmCreateVcpu, err, "vcpu %d", id)
 	}

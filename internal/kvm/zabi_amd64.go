@@ -2,6 +2,8 @@
 
 package kvm
 
+import "doorbell/internal/ioctl"
+
 // Constants of the KVM API (linux/kvm.h).
 const (
 	APIVersion                  = 0xc  // KVM_API_VERSION
@@ -104,44 +106,44 @@ var capabilityNames = map[int]string{
 
 // Requests: the ioctl numbers with the names that errors carry.
 var (
-	kvmGetApiVersion       = request{0xae00, "KVM_GET_API_VERSION"}
-	kvmCreateVm            = request{0xae01, "KVM_CREATE_VM"}
-	kvmCheckExtension      = request{0xae03, "KVM_CHECK_EXTENSION"}
-	kvmGetVcpuMmapSize     = request{0xae04, "KVM_GET_VCPU_MMAP_SIZE"}
-	kvmGetSupportedCpuid   = request{0xc008ae05, "KVM_GET_SUPPORTED_CPUID"}
-	kvmSetUserMemoryRegion = request{0x4020ae46, "KVM_SET_USER_MEMORY_REGION"}
-	kvmSetTssAddr          = request{0xae47, "KVM_SET_TSS_ADDR"}
-	kvmSetIdentityMapAddr  = request{0x4008ae48, "KVM_SET_IDENTITY_MAP_ADDR"}
-	kvmCreateIrqchip       = request{0xae60, "KVM_CREATE_IRQCHIP"}
-	kvmCreatePit2          = request{0x4040ae77, "KVM_CREATE_PIT2"}
-	kvmIrqLine             = request{0x4008ae61, "KVM_IRQ_LINE"}
-	kvmSetGsiRouting       = request{0x4008ae6a, "KVM_SET_GSI_ROUTING"}
-	kvmIrqfd               = request{0x4020ae76, "KVM_IRQFD"}
-	kvmIoeventfd           = request{0x4040ae79, "KVM_IOEVENTFD"}
-	kvmSignalMsi           = request{0x4020aea5, "KVM_SIGNAL_MSI"}
-	kvmCreateVcpu          = request{0xae41, "KVM_CREATE_VCPU"}
-	kvmEnableCap           = request{0x4068aea3, "KVM_ENABLE_CAP"}
-	kvmGetStatsFd          = request{0xaece, "KVM_GET_STATS_FD"}
-	kvmRun                 = request{0xae80, "KVM_RUN"}
-	kvmGetRegs             = request{0x8090ae81, "KVM_GET_REGS"}
-	kvmSetRegs             = request{0x4090ae82, "KVM_SET_REGS"}
-	kvmGetSregs            = request{0x8138ae83, "KVM_GET_SREGS"}
-	kvmSetSregs            = request{0x4138ae84, "KVM_SET_SREGS"}
-	kvmSetCpuid2           = request{0x4008ae90, "KVM_SET_CPUID2"}
-	kvmSetMsrs             = request{0x4008ae89, "KVM_SET_MSRS"}
-	kvmGetLapic            = request{0x8400ae8e, "KVM_GET_LAPIC"}
-	kvmSetLapic            = request{0x4400ae8f, "KVM_SET_LAPIC"}
-	kvmGetMpState          = request{0x8004ae98, "KVM_GET_MP_STATE"}
-	kvmTranslate           = request{0xc018ae85, "KVM_TRANSLATE"}
-	kvmNmi                 = request{0xae9a, "KVM_NMI"}
-	kvmInterrupt           = request{0x4004ae86, "KVM_INTERRUPT"}
-	kvmGetVcpuEvents       = request{0x8040ae9f, "KVM_GET_VCPU_EVENTS"}
-	kvmSetVcpuEvents       = request{0x4040aea0, "KVM_SET_VCPU_EVENTS"}
-	kvmGetDebugregs        = request{0x8080aea1, "KVM_GET_DEBUGREGS"}
-	kvmSetDebugregs        = request{0x4080aea2, "KVM_SET_DEBUGREGS"}
-	kvmGetTscKhz           = request{0xaea3, "KVM_GET_TSC_KHZ"}
-	kvmCreateDevice        = request{0xc00caee0, "KVM_CREATE_DEVICE"}
-	kvmSetDeviceAttr       = request{0x4018aee1, "KVM_SET_DEVICE_ATTR"}
+	kvmGetApiVersion       = ioctl.Request{Number: 0xae00, Name: "KVM_GET_API_VERSION"}
+	kvmCreateVm            = ioctl.Request{Number: 0xae01, Name: "KVM_CREATE_VM"}
+	kvmCheckExtension      = ioctl.Request{Number: 0xae03, Name: "KVM_CHECK_EXTENSION"}
+	kvmGetVcpuMmapSize     = ioctl.Request{Number: 0xae04, Name: "KVM_GET_VCPU_MMAP_SIZE"}
+	kvmGetSupportedCpuid   = ioctl.Request{Number: 0xc008ae05, Name: "KVM_GET_SUPPORTED_CPUID"}
+	kvmSetUserMemoryRegion = ioctl.Request{Number: 0x4020ae46, Name: "KVM_SET_USER_MEMORY_REGION"}
+	kvmSetTssAddr          = ioctl.Request{Number: 0xae47, Name: "KVM_SET_TSS_ADDR"}
+	kvmSetIdentityMapAddr  = ioctl.Request{Number: 0x4008ae48, Name: "KVM_SET_IDENTITY_MAP_ADDR"}
+	kvmCreateIrqchip       = ioctl.Request{Number: 0xae60, Name: "KVM_CREATE_IRQCHIP"}
+	kvmCreatePit2          = ioctl.Request{Number: 0x4040ae77, Name: "KVM_CREATE_PIT2"}
+	kvmIrqLine             = ioctl.Request{Number: 0x4008ae61, Name: "KVM_IRQ_LINE"}
+	kvmSetGsiRouting       = ioctl.Request{Number: 0x4008ae6a, Name: "KVM_SET_GSI_ROUTING"}
+	kvmIrqfd               = ioctl.Request{Number: 0x4020ae76, Name: "KVM_IRQFD"}
+	kvmIoeventfd           = ioctl.Request{Number: 0x4040ae79, Name: "KVM_IOEVENTFD"}
+	kvmSignalMsi           = ioctl.Request{Number: 0x4020aea5, Name: "KVM_SIGNAL_MSI"}
+	kvmCreateVcpu          = ioctl.Request{Number: 0xae41, Name: "KVM_CREATE_VCPU"}
+	kvmEnableCap           = ioctl.Request{Number: 0x4068aea3, Name: "KVM_ENABLE_CAP"}
+	kvmGetStatsFd          = ioctl.Request{Number: 0xaece, Name: "KVM_GET_STATS_FD"}
+	kvmRun                 = ioctl.Request{Number: 0xae80, Name: "KVM_RUN"}
+	kvmGetRegs             = ioctl.Request{Number: 0x8090ae81, Name: "KVM_GET_REGS"}
+	kvmSetRegs             = ioctl.Request{Number: 0x4090ae82, Name: "KVM_SET_REGS"}
+	kvmGetSregs            = ioctl.Request{Number: 0x8138ae83, Name: "KVM_GET_SREGS"}
+	kvmSetSregs            = ioctl.Request{Number: 0x4138ae84, Name: "KVM_SET_SREGS"}
+	kvmSetCpuid2           = ioctl.Request{Number: 0x4008ae90, Name: "KVM_SET_CPUID2"}
+	kvmSetMsrs             = ioctl.Request{Number: 0x4008ae89, Name: "KVM_SET_MSRS"}
+	kvmGetLapic            = ioctl.Request{Number: 0x8400ae8e, Name: "KVM_GET_LAPIC"}
+	kvmSetLapic            = ioctl.Request{Number: 0x4400ae8f, Name: "KVM_SET_LAPIC"}
+	kvmGetMpState          = ioctl.Request{Number: 0x8004ae98, Name: "KVM_GET_MP_STATE"}
+	kvmTranslate           = ioctl.Request{Number: 0xc018ae85, Name: "KVM_TRANSLATE"}
+	kvmNmi                 = ioctl.Request{Number: 0xae9a, Name: "KVM_NMI"}
+	kvmInterrupt           = ioctl.Request{Number: 0x4004ae86, Name: "KVM_INTERRUPT"}
+	kvmGetVcpuEvents       = ioctl.Request{Number: 0x8040ae9f, Name: "KVM_GET_VCPU_EVENTS"}
+	kvmSetVcpuEvents       = ioctl.Request{Number: 0x4040aea0, Name: "KVM_SET_VCPU_EVENTS"}
+	kvmGetDebugregs        = ioctl.Request{Number: 0x8080aea1, Name: "KVM_GET_DEBUGREGS"}
+	kvmSetDebugregs        = ioctl.Request{Number: 0x4080aea2, Name: "KVM_SET_DEBUGREGS"}
+	kvmGetTscKhz           = ioctl.Request{Number: 0xaea3, Name: "KVM_GET_TSC_KHZ"}
+	kvmCreateDevice        = ioctl.Request{Number: 0xc00caee0, Name: "KVM_CREATE_DEVICE"}
+	kvmSetDeviceAttr       = ioctl.Request{Number: 0x4018aee1, Name: "KVM_SET_DEVICE_ATTR"}
 )
 
 // UserspaceMemoryRegion is struct kvm_userspace_memory_region: one slot of guest memory.

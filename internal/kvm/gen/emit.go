@@ -8,7 +8,7 @@ import (
 // abiSource prints the constants, the ioctl requests and the structs.
 func abiSource(f *facts) string {
 	var b strings.Builder
-	b.WriteString("package kvm\n\n// Constants of the KVM API (linux/kvm.h).\nconst (\n")
+	b.WriteString("package kvm\n\nimport \"doorbell/internal/ioctl\"\n\n// Constants of the KVM API (linux/kvm.h).\nconst (\n")
 	for _, c := range constants {
 		fmt.Fprintf(&b, "%s = %#x // %s\n", c.goName, f.num[c.c], c.c)
 	}
@@ -20,7 +20,7 @@ func abiSource(f *facts) string {
 	}
 	b.WriteString("}\n\n// Requests: the ioctl numbers with the names that errors carry.\nvar (\n")
 	for _, r := range requests {
-		fmt.Fprintf(&b, "%s = request{%#x, %q}\n", requestName(r), f.num[r], r)
+		fmt.Fprintf(&b, "%s = ioctl.Request{Number: %#x, Name: %q}\n", requestName(r), f.num[r], r)
 	}
 	b.WriteString(")\n")
 	for _, s := range structs {
