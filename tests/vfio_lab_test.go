@@ -43,7 +43,7 @@ func passedDevice(t testing.TB, id string) string {
 		t.Fatal(err)
 	}
 	for _, d := range all {
-		if fmt.Sprintf("%04x:%04x", d.VendorID, d.ID) == id {
+		if d.Identity() == id {
 			return d.Address.String()
 		}
 	}

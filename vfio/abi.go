@@ -41,10 +41,8 @@ const regionConfig = 7
 
 // Flags of a region.
 const (
-	regionRead  = 1 << 0 // VFIO_REGION_INFO_FLAG_READ
-	regionWrite = 1 << 1
-	regionMmap  = 1 << 2
-	regionCaps  = 1 << 3
+	regionMmap = 1 << 2 // VFIO_REGION_INFO_FLAG_MMAP
+	regionCaps = 1 << 3 // VFIO_REGION_INFO_FLAG_CAPS
 )
 
 // regionInfoSize is that of struct vfio_region_info, which capabilities may follow.

@@ -115,9 +115,7 @@ func (b *bar) Read(off uint64, p []byte) {
 	case b.pba.overlaps(off, n):
 		b.split(b.pba, off, p, b.p.msix.ReadPBA, b.Read)
 	case off+n > b.size || b.p.gone.Load():
-		for i := range p {
-			p[i] = 0xff
-		}
+		float(p)
 	default:
 		b.p.dev.read(b.index, off, p)
 	}

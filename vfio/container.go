@@ -1,6 +1,7 @@
 package vfio
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -92,7 +93,7 @@ func (t *Container) check(d sysfs.Device) error {
 	case d.Group < 0:
 		return fmt.Errorf("%s: the host's IOMMU does not cover it", d)
 	case d.Driver != sysfs.VFIODriver:
-		return fmt.Errorf("%s is not bound to vfio-pci, but to %s: doorbell bind %s", d, or(d.Driver, "no driver"), d.Address)
+		return fmt.Errorf("%s is not bound to vfio-pci, but to %s: doorbell bind %s", d, cmp.Or(d.Driver, "no driver"), d.Address)
 	}
 	all, err := t.cfg.Host.Group(d.Group)
 	if err != nil {

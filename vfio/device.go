@@ -138,9 +138,14 @@ func (d *device) irqCount(index int) int {
 func (d *device) read(index int, off uint64, p []byte) {
 	r := &d.regions[index]
 	if n, err := unix.Pread(d.fd, p, int64(r.offset+off)); err != nil || n != len(p) {
-		for i := range p {
-			p[i] = 0xff
-		}
+		float(p)
+	}
+}
+
+// float is what a read returns where nobody answers.
+func float(p []byte) {
+	for i := range p {
+		p[i] = 0xff
 	}
 }
 

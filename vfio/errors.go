@@ -1,6 +1,7 @@
 package vfio
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -36,7 +37,7 @@ type GroupError struct {
 func (e *GroupError) Error() string {
 	var names []string
 	for _, d := range e.Others {
-		names = append(names, fmt.Sprintf("%s (%s)", d, or(d.Driver, "no driver")))
+		names = append(names, fmt.Sprintf("%s (%s)", d, cmp.Or(d.Driver, "no driver")))
 	}
 	return fmt.Sprintf("%s shares IOMMU group %d with %s: bind them to vfio-pci, too, or move the device to another slot",
 		e.Device, e.Device.Group, strings.Join(names, ", "))
@@ -61,11 +62,4 @@ func openError(path string, err error) error {
 		return fmt.Errorf("open %s: another process has the device", path)
 	}
 	return fmt.Errorf("open %s: %w", path, err)
-}
-
-func or(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }

@@ -1,12 +1,13 @@
 package vfio
 
 import (
-	"bufio"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"doorbell/internal/guestreport"
 )
 
 // HostIRQ is one of a device's interrupts as the host's /proc/interrupts has it.
@@ -28,51 +29,37 @@ func affinity(proc string, irq int) string {
 
 // hostIRQs are a device's interrupts of a kind by vector: vfio-pci names them vfio-msix[2](0000:00:04.0), vfio-msi[0](...) and vfio-intx(...).
 func hostIRQs(path, address string, index int) (map[int]HostIRQ, error) {
-	f, err := os.Open(path)
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("the host's interrupts: %w", err)
 	}
-	defer f.Close()
+	table, err := guestreport.ParseInterrupts(string(text))
+	if err != nil {
+		return nil, fmt.Errorf("the host's interrupts: %w", err)
+	}
 	prefix := map[int]string{irqINTx: "vfio-intx", irqMSI: "vfio-msi[", irqMSIX: "vfio-msix["}[index]
 	rows := map[int]HostIRQ{}
-	lines := bufio.NewScanner(f)
-	cpus := 0
-	for lines.Scan() {
-		words := strings.Fields(lines.Text())
-		if cpus == 0 {
-			cpus = len(words) // the head: CPU0 CPU1 ...
-			continue
+	for _, r := range table.Rows {
+		vector, ours := vectorNamed(r.Name, prefix, address)
+		irq, err := strconv.Atoi(r.IRQ)
+		if ours && err == nil {
+			rows[vector] = HostIRQ{IRQ: irq, Count: r.Total, Controller: r.Chip, Affinity: affinity(filepath.Dir(path), irq)}
 		}
-		if len(words) < cpus+2 {
-			continue
-		}
-		// An INTx line can have several names, separated by commas.
-		at := -1
-		for i, w := range words[cpus+1:] {
-			if w = strings.TrimSuffix(w, ","); strings.HasPrefix(w, prefix) && strings.HasSuffix(w, "("+address+")") {
-				at = cpus + 1 + i
-			}
-		}
-		irq, err := strconv.Atoi(strings.TrimSuffix(words[0], ":"))
-		if at < 0 || err != nil {
-			continue
-		}
-		row := HostIRQ{IRQ: irq, Controller: words[cpus+1], Affinity: affinity(filepath.Dir(path), irq)}
-		for _, w := range words[1 : cpus+1] {
-			n, err := strconv.ParseUint(w, 10, 64)
-			if err != nil {
-				return nil, fmt.Errorf("the host's interrupts: row %d: %w", irq, err)
-			}
-			row.Count += n
-		}
-		vector := 0
-		if number, ok := strings.CutPrefix(words[at], prefix); ok && index != irqINTx {
-			number, _, _ = strings.Cut(number, "]")
-			if vector, err = strconv.Atoi(number); err != nil {
-				continue
-			}
-		}
-		rows[vector] = row
 	}
-	return rows, lines.Err()
+	return rows, nil
+}
+
+// vectorNamed finds the name of a device's vector among those of a row, which several devices share if it is an INTx line's.
+func vectorNamed(names, prefix, address string) (vector int, ok bool) {
+	for name := range strings.SplitSeq(names, ", ") {
+		number, found := strings.CutPrefix(name, prefix)
+		if number, ours := strings.CutSuffix(number, "("+address+")"); found && ours {
+			if number == "" {
+				return 0, true
+			}
+			vector, err := strconv.Atoi(strings.TrimSuffix(number, "]"))
+			return vector, err == nil
+		}
+	}
+	return 0, false
 }

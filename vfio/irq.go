@@ -1,6 +1,7 @@
 package vfio
 
 import (
+	"maps"
 	"sync"
 
 	"doorbell/internal/pci"
@@ -27,7 +28,7 @@ type interrupts struct {
 	used    []bool     // those that the guest has unmasked
 	gone    bool
 
-	account [3]map[int]*vectorAccount
+	account [3]map[int]vectorAccount
 	base    uint64 // of the INTx row, which the device may share
 	grown   uint64 // times that MSI-X had to start again to have more vectors
 }
@@ -41,7 +42,7 @@ type vectorAccount struct {
 func newInterrupts(d *device, onError func(error)) *interrupts {
 	q := &interrupts{dev: d, kind: none, onError: onError}
 	for i := range q.account {
-		q.account[i] = map[int]*vectorAccount{}
+		q.account[i] = map[int]vectorAccount{}
 	}
 	return q
 }
@@ -164,28 +165,31 @@ func (q *interrupts) stop() {
 
 const procInterrupts = "/proc/interrupts"
 
-// harvest adds what the host has counted since the vectors were enabled; it forgets it with them.
+// harvest keeps what the host has counted since the vectors were enabled; it forgets it with them.
 func (q *interrupts) harvest() {
-	if q.kind == none {
-		return
+	if q.kind != none {
+		q.account[q.kind] = q.soFar(q.kind)
 	}
-	rows, err := hostIRQs(procInterrupts, q.dev.Address.String(), q.kind)
+}
+
+// soFar is what was kept of a kind by vector, and what the host has counted since.
+func (q *interrupts) soFar(index int) map[int]vectorAccount {
+	all := maps.Clone(q.account[index])
+	if q.kind != index {
+		return all
+	}
+	rows, err := hostIRQs(procInterrupts, q.dev.Address.String(), index)
 	if err != nil {
-		return // the account lacks what could not be read
+		return all // the account lacks what could not be read
 	}
 	for n, row := range rows {
-		a := q.account[q.kind][n]
-		if a == nil {
-			a = &vectorAccount{}
-			q.account[q.kind][n] = a
-		}
 		count := row.Count
-		if q.kind == irqINTx {
+		if index == irqINTx {
 			count -= min(count, q.base)
 		}
-		a.fired += count
-		a.last = row
+		all[n] = vectorAccount{all[n].fired + count, row}
 	}
+	return all
 }
 
 // begin enables INTx before the guest runs.
@@ -207,26 +211,5 @@ func (q *interrupts) end() {
 func (q *interrupts) counts(index int) map[int]vectorAccount {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	all := map[int]vectorAccount{}
-	for n, a := range q.account[index] {
-		all[n] = *a
-	}
-	if q.kind != index {
-		return all
-	}
-	rows, err := hostIRQs(procInterrupts, q.dev.Address.String(), index)
-	if err != nil {
-		return all
-	}
-	for n, row := range rows {
-		a := all[n]
-		count := row.Count
-		if index == irqINTx {
-			count -= min(count, q.base)
-		}
-		a.fired += count
-		a.last = row
-		all[n] = a
-	}
-	return all
+	return q.soFar(index)
 }

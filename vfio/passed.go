@@ -42,8 +42,7 @@ type Passed struct {
 	was      string
 
 	// gone says that the host's device must not be touched any more.
-	gone   atomic.Bool
-	closed bool
+	gone atomic.Bool
 }
 
 // New opens a device, resets it and makes the function that the guest will see.
@@ -250,10 +249,6 @@ func (c *Config) error(err error) {
 
 // Close gives the device back to the host. The guest does not run any more, and the bus has been reset, or New failed.
 func (p *Passed) Close() error {
-	if p.closed {
-		return nil
-	}
-	p.closed = true
 	var errs []error
 	if p.watch != nil {
 		errs = append(errs, p.watch.close())

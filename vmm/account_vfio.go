@@ -1,8 +1,6 @@
 package vmm
 
 import (
-	"fmt"
-
 	"doorbell/vfio"
 )
 
@@ -57,7 +55,7 @@ func (p *passedDevices) account(vcpus int, chip string) []VFIOAccount {
 	for _, d := range p.devices {
 		a := d.Account(chip)
 		row := VFIOAccount{
-			Address: a.Device.Address.String(), Device: deviceID(a), Group: a.Device.Group, Resets: a.Resets, Restarts: a.Restarts,
+			Address: a.Device.Address.String(), Device: a.Device.Identity(), Group: a.Device.Group, Resets: a.Resets, Restarts: a.Restarts,
 			Remapping: remapping.On, RemappingEvidence: remapping.Evidence, Lost: d.why(), Events: d.events.list(), Vectors: []VFIOVectorRow{}, IOMMUs: []IOMMURow{},
 			Missing: map[string]string{"exits_per_irq": "the exits of a boot cannot be told apart by interrupt"},
 		}
@@ -95,9 +93,6 @@ func vfioVectorRow(v vfio.VectorAccount, vcpus int) VFIOVectorRow {
 	}
 	return row
 }
-
-// deviceID is a device's vendor and number, as lspci has them.
-func deviceID(a vfio.Account) string { return fmt.Sprintf("%04x:%04x", a.Device.VendorID, a.Device.ID) }
 
 // why is why the guest has lost the device.
 func (d *passedDevice) why() string {

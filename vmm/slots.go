@@ -13,9 +13,14 @@ type slots struct {
 	vm *kvm.VM
 	mu sync.Mutex // guards what follows, and is held over the ioctl: a slot's number is used again only when its memory has gone
 
-	free  []uint32 // were used before
+	free  []uint32 // below next
 	next  uint32
 	limit uint32
+}
+
+// newSlots are those that guest RAM has left.
+func newSlots(vm *kvm.VM, used, limit int) *slots {
+	return &slots{vm: vm, next: uint32(used), limit: uint32(limit)}
 }
 
 var errNoSlot = errors.New("KVM has no memory slot left")
@@ -24,22 +29,19 @@ var errNoSlot = errors.New("KVM has no memory slot left")
 func (s *slots) Map(gpa uint64, host []byte) (slot uint32, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch n := len(s.free); {
-	case n > 0:
-		slot = s.free[n-1]
-	case s.next < s.limit:
-		slot = s.next
-	default:
-		return 0, errNoSlot
+	if len(s.free) == 0 {
+		if s.next == s.limit {
+			return 0, errNoSlot
+		}
+		s.free = append(s.free, s.next)
+		s.next++
 	}
+	last := len(s.free) - 1
+	slot = s.free[last]
 	if err := s.vm.SetUserMemory(slot, 0, gpa, host); err != nil {
 		return 0, err
 	}
-	if n := len(s.free); n > 0 {
-		s.free = s.free[:n-1]
-	} else {
-		s.next++
-	}
+	s.free = s.free[:last]
 	return slot, nil
 }
 

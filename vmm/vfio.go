@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 
-	"doorbell/internal/kvm"
 	"doorbell/irqchip"
 	"doorbell/vfio"
 	"doorbell/vfio/sysfs"
@@ -44,7 +43,6 @@ func ParseDevice(s string) (string, error) {
 type passedDevices struct {
 	container *vfio.Container
 	devices   []*passedDevice
-	host      sysfs.Host
 }
 
 // passedDevice is one of them.
@@ -60,18 +58,17 @@ func (m *Machine) createVFIO() error {
 	if len(m.cfg.VFIO) == 0 {
 		return nil
 	}
-	p := &passedDevices{}
-	addresses, err := p.choose(m.cfg.VFIO)
+	addresses, err := chooseDevices(m.cfg.VFIO)
 	if err != nil {
 		return err
 	}
-	p.container, err = vfio.NewContainer(vfio.ContainerConfig{
+	container, err := vfio.NewContainer(vfio.ContainerConfig{
 		VM: m.vm, Memory: m.memory.Regions(), Unsafe: m.cfg.UnsafeInterrupts, Warn: m.cfg.Warn,
 	})
 	if err != nil {
 		return fmt.Errorf("--device vfio: %w", err)
 	}
-	m.vfio = p
+	m.vfio = &passedDevices{container: container}
 	for i, a := range addresses {
 		if err := m.passDevice(a, vfioSlot+i); err != nil {
 			return fmt.Errorf("--device vfio=%s: %w", a, err)
@@ -80,8 +77,8 @@ func (m *Machine) createVFIO() error {
 	return nil
 }
 
-// choose makes addresses of what the user has asked for.
-func (p *passedDevices) choose(names []string) (chosen []sysfs.Address, err error) {
+// chooseDevices makes addresses of what the user has asked for.
+func chooseDevices(names []string) (chosen []sysfs.Address, err error) {
 	for _, name := range names {
 		if name != VFIOAuto {
 			a, err := sysfs.ParseAddress(name)
@@ -91,7 +88,7 @@ func (p *passedDevices) choose(names []string) (chosen []sysfs.Address, err erro
 			chosen = append(chosen, a)
 			continue
 		}
-		all, err := p.host.Candidates()
+		all, err := sysfs.Host{}.Candidates()
 		if err != nil {
 			return nil, fmt.Errorf("--device vfio=auto: %w", err)
 		}
@@ -118,7 +115,7 @@ func (p *passedDevices) choose(names []string) (chosen []sysfs.Address, err erro
 
 // ChooseDevice makes an address of a name that ParseDevice has returned.
 func ChooseDevice(name string) (sysfs.Address, error) {
-	chosen, err := new(passedDevices).choose([]string{name})
+	chosen, err := chooseDevices([]string{name})
 	if err != nil {
 		return sysfs.Address{}, err
 	}
@@ -128,7 +125,7 @@ func ChooseDevice(name string) (sysfs.Address, error) {
 // passDevice puts one device on the bus.
 func (m *Machine) passDevice(a sysfs.Address, slot int) error {
 	d := &passedDevice{}
-	gsi := uint32(intxGSI + slot%intxPins)
+	gsi := intxPin(slot)
 	name := "vfio " + a.String()
 	p, err := vfio.New(vfio.Config{
 		Container: m.vfio.container, Address: a, Name: name, Vectors: m.chip, Slots: m.slots,
@@ -157,11 +154,14 @@ func (m *Machine) loseDevice(d *passedDevice, why string) {
 	d.Lose()
 }
 
+// intxPin is the GSI that the pins of a device number are wired to.
+func intxPin(slot int) uint32 { return uint32(intxGSI + slot%intxPins) }
+
 // intx is the wiring of the bus's pins: for each device number with a passed-through device, the GSI of all four.
 func (m *Machine) intx() map[int]uint32 {
 	pins := map[int]uint32{}
 	for i := range m.cfg.VFIO {
-		pins[vfioSlot+i] = intxGSI + uint32(vfioSlot+i)%intxPins
+		pins[vfioSlot+i] = intxPin(vfioSlot + i)
 	}
 	return pins
 }
@@ -172,11 +172,6 @@ func (m *Machine) activeLow() (pins uint32) {
 		pins |= 1 << gsi
 	}
 	return pins
-}
-
-// newSlots are those that guest RAM has left.
-func newSlots(vm *kvm.VM, used, limit int) *slots {
-	return &slots{vm: vm, next: uint32(used), limit: uint32(limit)}
 }
 
 // close gives the devices back. The guest does not run any more and the bus has been reset.

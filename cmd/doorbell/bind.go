@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 
 	"doorbell/vfio/sysfs"
@@ -19,20 +20,16 @@ or a reboot, gives it back. A device that cannot be bound stays with its driver.
   doorbell unbind 0000:00:04.0`,
 		Args: someAddresses,
 		RunE: func(_ *cobra.Command, args []string) error {
-			return eachDevice(args, func(h sysfs.Host, a sysfs.Address) error {
-				before, err := h.Device(a)
-				if err != nil {
-					return err
-				}
+			return eachDevice(args, func(h sysfs.Host, before sysfs.Device) error {
 				if before.Driver == sysfs.VFIODriver {
 					fmt.Printf("%s: vfio-pci has it already\n", before)
 					return nil
 				}
-				was, err := h.Bind(a)
+				was, err := h.Bind(before.Address)
 				if err != nil {
 					return err
 				}
-				fmt.Printf("%s: taken from %s, bound to vfio-pci\n", before, or(was, "no driver"))
+				fmt.Printf("%s: taken from %s, bound to vfio-pci\n", before, cmp.Or(was, "no driver"))
 				return nil
 			})
 		},
@@ -46,12 +43,8 @@ func unbindCommand() *cobra.Command {
 		Example: `  doorbell unbind 0000:00:04.0`,
 		Args:    someAddresses,
 		RunE: func(_ *cobra.Command, args []string) error {
-			return eachDevice(args, func(h sysfs.Host, a sysfs.Address) error {
-				before, err := h.Device(a)
-				if err != nil {
-					return err
-				}
-				now, err := h.Unbind(a)
+			return eachDevice(args, func(h sysfs.Host, before sysfs.Device) error {
+				now, err := h.Unbind(before.Address)
 				if err != nil {
 					return err
 				}
@@ -73,8 +66,8 @@ func someAddresses(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// eachDevice does something with each device that the arguments name; all are read before the first is touched.
-func eachDevice(args []string, do func(sysfs.Host, sysfs.Address) error) error {
+// eachDevice does something with each device that the arguments name; all arguments are read before the first device is touched.
+func eachDevice(args []string, do func(h sysfs.Host, before sysfs.Device) error) error {
 	var all []sysfs.Address
 	for _, arg := range args {
 		a, err := sysfs.ParseAddress(arg)
@@ -83,8 +76,13 @@ func eachDevice(args []string, do func(sysfs.Host, sysfs.Address) error) error {
 		}
 		all = append(all, a)
 	}
+	var h sysfs.Host
 	for _, a := range all {
-		if err := do(sysfs.Host{}, a); err != nil {
+		before, err := h.Device(a)
+		if err == nil {
+			err = do(h, before)
+		}
+		if err != nil {
 			return &exitError{statusFailed, err.Error()}
 		}
 	}

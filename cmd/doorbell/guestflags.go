@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -83,7 +84,7 @@ func (g *guestFlags) check() error {
 	}
 	g.machine.UnsafeInterrupts = g.unsafeInterrupts
 	c := g.machine
-	c.Kernel = or(g.kernel, "default")
+	c.Kernel = cmp.Or(g.kernel, "default")
 	if err := c.Validate(anyHost); err != nil {
 		return err
 	}
@@ -146,9 +147,9 @@ func (g *guestFlags) config(ctx context.Context) (vmm.Config, error) {
 			return c, fmt.Errorf("the default guest: %w", err)
 		}
 	}
-	c.Kernel = or(c.Kernel, d.Kernel)
+	c.Kernel = cmp.Or(c.Kernel, d.Kernel)
 	if !g.bare {
-		c.Initrd = or(c.Initrd, d.Initrd)
+		c.Initrd = cmp.Or(c.Initrd, d.Initrd)
 		if !g.cmdlineGiven {
 			c.Cmdline = d.Cmdline
 		}
@@ -161,13 +162,6 @@ func (g *guestFlags) config(ctx context.Context) (vmm.Config, error) {
 		c.Log = say
 	}
 	return c, nil
-}
-
-func or(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 // parseSize reads "512M", "2G" or a number of bytes.

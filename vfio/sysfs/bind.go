@@ -1,6 +1,7 @@
 package sysfs
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -26,7 +27,7 @@ func (h Host) Bind(a Address) (was string, err error) {
 	case d.Driver == VFIODriver:
 		return h.DriverWas(a), nil
 	case d.Bridge():
-		return "", fmt.Errorf("%s is a bridge of the host, driven by %s: it cannot be passed through", d, or(d.Driver, "nothing"))
+		return "", fmt.Errorf("%s is a bridge of the host, driven by %s: it cannot be passed through", d, cmp.Or(d.Driver, "nothing"))
 	case d.Group == noGroup:
 		return "", fmt.Errorf("%s: %w", d, h.noIOMMU())
 	}
@@ -70,7 +71,7 @@ func (h Host) Unbind(a Address) (now string, err error) {
 		return "", err
 	}
 	if d.Driver != VFIODriver {
-		return d.Driver, fmt.Errorf("%s is not bound to vfio-pci, but to %s", d, or(d.Driver, "no driver"))
+		return d.Driver, fmt.Errorf("%s is not bound to vfio-pci, but to %s", d, cmp.Or(d.Driver, "no driver"))
 	}
 	// An empty line takes the override off (sysfs-bus-pci).
 	if err := errors.Join(h.write(a, "driver_override", "\n"), h.write(a, "driver/unbind", a.String()), h.probe(a)); err != nil {
@@ -130,11 +131,4 @@ func (h Host) noIOMMU() error {
 		return errors.New("the host's IOMMU does not cover it")
 	}
 	return ErrNoIOMMU
-}
-
-func or(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }

@@ -45,10 +45,11 @@ const (
 // Bridge says that the function is a bridge: part of the host's buses, not a device to pass through.
 func (d Device) Bridge() bool { return d.Class>>16 == baseClassBridge }
 
+// Identity is the device's vendor and number, as lspci has them.
+func (d Device) Identity() string { return fmt.Sprintf("%04x:%04x", d.VendorID, d.ID) }
+
 // String names the device for people: its address and its identity.
-func (d Device) String() string {
-	return fmt.Sprintf("%s [%04x:%04x]", d.Address, d.VendorID, d.ID)
-}
+func (d Device) String() string { return fmt.Sprintf("%s [%s]", d.Address, d.Identity()) }
 
 // Device reads one device. The error wraps ErrNoDevice when there is none.
 func (h Host) Device(a Address) (Device, error) {

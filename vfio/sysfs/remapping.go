@@ -1,7 +1,6 @@
 package sysfs
 
 import (
-	"bufio"
 	"cmp"
 	"errors"
 	"fmt"
@@ -10,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"doorbell/internal/guestreport"
 )
 
 // ErrNoIOMMU is the cause on a host without one.
@@ -53,25 +54,22 @@ func (h Host) Remapping() (Remapping, error) {
 		r.Evidence = "no device is in an IOMMU group"
 		return r, nil
 	}
-	f, err := os.Open(h.path("proc/interrupts"))
+	text, err := os.ReadFile(h.path("proc/interrupts"))
 	if err != nil {
 		return r, fmt.Errorf("interrupt remapping: %w", err)
 	}
-	defer f.Close()
-	remapped, plain := "", ""
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		for word := range strings.FieldsSeq(lines.Text()) {
-			switch {
-			case strings.HasPrefix(word, "IR-"):
-				remapped = cmp.Or(remapped, word)
-			case word == "IO-APIC" || word == "PCI-MSI" || strings.HasPrefix(word, "PCI-MSIX-") || strings.HasPrefix(word, "PCI-MSI-"):
-				plain = cmp.Or(plain, word)
-			}
-		}
-	}
-	if err := lines.Err(); err != nil {
+	table, err := guestreport.ParseInterrupts(string(text))
+	if err != nil {
 		return r, fmt.Errorf("interrupt remapping: %w", err)
+	}
+	remapped, plain := "", ""
+	for _, row := range table.Rows {
+		switch {
+		case strings.HasPrefix(row.Chip, "IR-"):
+			remapped = cmp.Or(remapped, row.Chip)
+		case row.Chip == "IO-APIC" || row.Chip == "PCI-MSI" || strings.HasPrefix(row.Chip, "PCI-MSIX-") || strings.HasPrefix(row.Chip, "PCI-MSI-"):
+			plain = cmp.Or(plain, row.Chip)
+		}
 	}
 	switch {
 	case plain != "":
