@@ -11,15 +11,23 @@ import (
 // apicvParameters are the modules' switches for local APICs that the processor virtualizes: Intel's APICv and AMD's AVIC.
 var apicvParameters = []string{"/sys/module/kvm_intel/parameters/enable_apicv", "/sys/module/kvm_amd/parameters/avic"}
 
-// WhyNotPosted is what keeps a message from being posted: written into the running vCPU's local APIC without an exit (Intel SDM volume 3, section 30.6;
-// AMD APM volume 2, section 15.29). It is "" where nothing that the host shows does; then the injecting thread has to be on another processor than the vCPU.
-// chip is the name of the machine's controllers.
-func WhyNotPosted(m pci.Message, chip string) string {
+// Posting says of messages whether they can be posted: written into the running vCPU's local APIC without an exit (Intel SDM volume 3, section 30.6;
+// AMD APM volume 2, section 15.29).
+type Posting struct{ off string } // why none is; "" if some are
+
+// NewPosting looks at the host. chip is the name of the machine's controllers.
+func NewPosting(chip string) Posting {
 	if chip == UserName {
-		return "the local APICs are doorbell's own: KVM posts to its own only"
+		return Posting{"the local APICs are doorbell's own: KVM posts to its own only"}
 	}
-	if why := apicvOff(apicvParameters); why != "" {
-		return why
+	return Posting{apicvOff(apicvParameters)}
+}
+
+// WhyNot is what keeps a message from being posted. It is "" where nothing that the host shows does; then the injecting thread has to be on another
+// processor than the vCPU.
+func (p Posting) WhyNot(m pci.Message) string {
+	if p.off != "" {
+		return p.off
 	}
 	i, ok := m.Interrupt()
 	switch {

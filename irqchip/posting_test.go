@@ -9,7 +9,7 @@ import (
 	"doorbell/internal/pci"
 )
 
-func TestWhyNotPosted(t *testing.T) {
+func TestPosting(t *testing.T) {
 	defer func(was []string) { apicvParameters = was }(apicvParameters)
 	dir := t.TempDir()
 	on, off := filepath.Join(dir, "enable_apicv"), filepath.Join(dir, "avic")
@@ -35,7 +35,7 @@ func TestWhyNotPosted(t *testing.T) {
 		{[]string{on}, pci.Message{Address: 0x1000}, KernelName, "no local APIC"},
 	} {
 		apicvParameters = c.parameters
-		if got := WhyNotPosted(c.message, c.chip); c.want == "" && got != "" || !strings.Contains(got, c.want) {
+		if got := NewPosting(c.chip).WhyNot(c.message); c.want == "" && got != "" || !strings.Contains(got, c.want) {
 			t.Errorf("%v on %s: %q, want %q", c.message, c.chip, got, c.want)
 		}
 	}

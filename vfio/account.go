@@ -30,8 +30,8 @@ type Account struct {
 	Restarts  uint64          // of MSI-X, to have more vectors
 }
 
-// Account reads the counts; any thread may ask. chip is the name of the machine's controllers.
-func (p *Passed) Account(chip string) Account {
+// Account reads the counts; any thread may ask. posting is the machine's.
+func (p *Passed) Account(posting irqchip.Posting) Account {
 	a := Account{Device: p.dev.Device, DriverWas: p.was, Resets: p.dev.resets}
 	p.irqs.mu.Lock()
 	a.Restarts = p.irqs.grown
@@ -50,7 +50,7 @@ func (p *Passed) Account(chip string) Account {
 			if !counted && (v.Guest == nil || v.Guest.Unmaskings == 0) {
 				continue
 			}
-			v.Posted, v.Why = p.posting(v, chip)
+			v.Posted, v.Why = p.posted(v, posting)
 			a.Vectors = append(a.Vectors, v)
 		}
 	}
@@ -64,12 +64,12 @@ func (p *Passed) Account(chip string) Account {
 	return a
 }
 
-// posting says whether the IOMMU posts a vector's interrupts (VT-d specification, section 5.2.5), and if not, what stands in the way first.
-func (p *Passed) posting(v VectorAccount, chip string) (bool, string) {
+// posted says whether the IOMMU posts a vector's interrupts (VT-d specification, section 5.2.5), and if not, what stands in the way first.
+func (p *Passed) posted(v VectorAccount, posting irqchip.Posting) (bool, string) {
 	if v.Guest == nil {
 		return false, "a pin: only messages are posted"
 	}
-	if why := irqchip.WhyNotPosted(v.Guest.Message, chip); why != "" {
+	if why := posting.WhyNot(v.Guest.Message); why != "" {
 		return false, why
 	}
 	r := p.cfg.Container.remapping

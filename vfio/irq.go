@@ -72,18 +72,25 @@ func (c capability) Use(n int) error {
 	if c.gone || c.kind != c.index || n >= len(c.used) {
 		return nil // a guest that has both kinds enabled has the last one's
 	}
+	if err := c.reach(n); err != nil {
+		return err
+	}
 	c.used[n] = true
-	if n < c.granted {
+	return nil
+}
+
+// reach has vector n granted.
+func (q *interrupts) reach(n int) error {
+	switch {
+	case n < q.granted:
 		return nil
-	}
-	if c.index == irqMSI {
+	case q.kind == irqMSI:
 		// A device with several MSI vectors gets all that the guest can use: their number is part of the capability.
-		return c.restart(len(c.used))
+		return q.restart(len(q.used))
+	case q.dev.irqs[q.kind].Flags&irqNoResize != 0:
+		return q.restart(n + 1)
 	}
-	if c.dev.irqs[c.index].Flags&irqNoResize != 0 {
-		return c.restart(n + 1)
-	}
-	return c.grow(n + 1)
+	return q.grow(n + 1)
 }
 
 // Disable implements pci.Source.
@@ -123,7 +130,7 @@ func (q *interrupts) restart(n int) error {
 		return err
 	}
 	for i, used := range q.used {
-		if used && i < n-1 {
+		if used {
 			q.ways[q.kind].Vector(i).Fire()
 		}
 	}

@@ -69,7 +69,7 @@ type VectorRow struct {
 }
 
 // account reads the card's counts. The guest does not run any more.
-func (n *netCard) account(vcpus int, chip string, routeChanges uint64) *NetAccount {
+func (n *netCard) account(vcpus int, posting irqchip.Posting, routeChanges uint64) *NetAccount {
 	state := n.state()
 	offered, negotiated := n.transport.Features()
 	a := &NetAccount{
@@ -100,7 +100,7 @@ func (n *netCard) account(vcpus int, chip string, routeChanges uint64) *NetAccou
 		row := vectorRow(v, users[v.Vector], vcpus)
 		why := "the guest has not used it"
 		if v.Routings > 0 {
-			why = irqchip.WhyNotPosted(v.Message, chip)
+			why = posting.WhyNot(v.Message)
 		}
 		if why != "" {
 			row.WhyNotPosted = &why

@@ -1,6 +1,7 @@
 package vmm
 
 import (
+	"doorbell/irqchip"
 	"doorbell/vfio"
 )
 
@@ -19,6 +20,14 @@ type VFIOAccount struct {
 	Lost              string            `json:"lost"` // why the guest has lost it; empty: it has not
 	Events            []EventRow        `json:"events"`
 	Missing           map[string]string `json:"not_measured,omitempty"`
+}
+
+// Fired is how many interrupts the host took from the device.
+func (a *VFIOAccount) Fired() (n uint64) {
+	for _, v := range a.Vectors {
+		n += v.Fired
+	}
+	return n
 }
 
 // IOMMURow is what a remapping unit of the host can do; null where it does not say.
@@ -49,11 +58,11 @@ type VFIOVectorRow struct {
 }
 
 // account reads the devices' counts. The guest does not run any more.
-func (p *passedDevices) account(vcpus int, chip string) []VFIOAccount {
+func (p *passedDevices) account(vcpus int, posting irqchip.Posting) []VFIOAccount {
 	remapping := p.container.Remapping()
 	var all []VFIOAccount
 	for _, d := range p.devices {
-		a := d.Account(chip)
+		a := d.Account(posting)
 		row := VFIOAccount{
 			Address: a.Device.Address.String(), Device: a.Device.Identity(), Group: a.Device.Group, Resets: a.Resets, Restarts: a.Restarts,
 			Remapping: remapping.On, RemappingEvidence: remapping.Evidence, Lost: d.why(), Events: d.events.list(), Vectors: []VFIOVectorRow{}, IOMMUs: []IOMMURow{},

@@ -240,11 +240,12 @@ func (m *Machine) result(e ending, trace *kvmtrace.Counter, traceErr error) *Res
 		VCPUs: m.cfg.VCPUs, MemoryBytes: m.cfg.Memory, IRQChip: m.chip.Name(), Kernel: m.plan.Kernel.Format, Cmdline: m.cfg.Cmdline,
 		End: string(e.end), EndReason: e.reason, UserspaceExits: m.ledger.Accesses(), Lines: m.ledger.Lines(),
 	}
+	posting := irqchip.NewPosting(m.chip.Name())
 	if m.net != nil {
-		a.Net = m.net.account(m.cfg.VCPUs, m.chip.Name(), m.chip.TableChanges())
+		a.Net = m.net.account(m.cfg.VCPUs, posting, m.chip.TableChanges())
 	}
 	if m.vfio != nil {
-		a.VFIO = m.vfio.account(m.cfg.VCPUs, m.chip.Name())
+		a.VFIO = m.vfio.account(m.cfg.VCPUs, posting)
 	}
 	m.phaseMu.Lock()
 	a.Phases = append(a.Phases, m.phases...)

@@ -5,8 +5,40 @@ import (
 	"errors"
 	"fmt"
 
+	"doorbell/internal/traffic"
+	"doorbell/internal/traffic/wire"
 	"doorbell/vmm"
 )
+
+// guestLoad is what a guest's network card carries: a stream each way for each vCPU, then small requests, one after the other.
+type guestLoad struct {
+	vcpus       int
+	streamBytes uint64 // of each stream
+	requests    int
+}
+
+// run is the controller's side of it.
+func (l guestLoad) run(ctx context.Context, c *traffic.Controller) error {
+	g, err := c.Accept(ctx)
+	if err != nil {
+		return err
+	}
+	cpus := make([]int, l.vcpus)
+	for i := range cpus {
+		cpus[i] = i
+	}
+	o := traffic.StreamOptions{Placement: traffic.Placement{Flows: l.vcpus, CPUs: cpus}, BytesPerFlow: l.streamBytes, Check: wire.CheckSHA256}
+	if _, err := g.StreamUp(ctx, o); err != nil {
+		return err
+	}
+	if _, err := g.StreamDown(ctx, o); err != nil {
+		return err
+	}
+	if _, err := g.RoundTrips(ctx, traffic.RoundTripOptions{Count: l.requests}); err != nil {
+		return err
+	}
+	return g.End(ctx)
+}
 
 // runLoaded runs a guest under a load from this process, nil for none. res is nil if there was no guest; an error beside a result is the load's, or
 // says that the guest did not power off.

@@ -11,7 +11,6 @@ import (
 	"doorbell/internal/probe"
 	"doorbell/internal/report"
 	"doorbell/internal/traffic"
-	"doorbell/internal/traffic/wire"
 	"doorbell/irqchip"
 	"doorbell/virtio/usernet"
 	"doorbell/vmm"
@@ -76,33 +75,12 @@ func runMode(ctx context.Context, cfg vmm.Config) (res *vmm.Result, err error) {
 		}
 		defer c.Close()
 		cfg.Cmdline += fmt.Sprintf(" doorbell.workload=traffic=%v:%d", usernet.Gateway(), c.Addr().Port())
-		return runLoaded(ctx, cfg, func(ctx context.Context) error { return modesLoad(ctx, c, cfg.VCPUs) })
+		return runLoaded(ctx, cfg, func(ctx context.Context) error {
+			return guestLoad{cfg.VCPUs, modesStreamBytes, modesRequests}.run(ctx, c)
+		})
 	}
 	cfg.Cmdline += " doorbell.workload=console=65536"
 	return runLoaded(ctx, cfg, nil)
-}
-
-// modesLoad is the controller's side of the load.
-func modesLoad(ctx context.Context, c *traffic.Controller, vcpus int) error {
-	g, err := c.Accept(ctx)
-	if err != nil {
-		return err
-	}
-	cpus := make([]int, vcpus)
-	for i := range cpus {
-		cpus[i] = i
-	}
-	o := traffic.StreamOptions{Placement: traffic.Placement{Flows: vcpus, CPUs: cpus}, BytesPerFlow: modesStreamBytes, Check: wire.CheckSHA256}
-	if _, err := g.StreamUp(ctx, o); err != nil {
-		return err
-	}
-	if _, err := g.StreamDown(ctx, o); err != nil {
-		return err
-	}
-	if _, err := g.RoundTrips(ctx, traffic.RoundTripOptions{Count: modesRequests}); err != nil {
-		return err
-	}
-	return g.End(ctx)
 }
 
 // modeFigures are the rows, in the order in which they are shown. Those with a reason's name come after them.
@@ -128,7 +106,6 @@ var modeFigures = []figure{
 func newModeColumn(r *vmm.Result) column {
 	a := &r.Account
 	c := column{name: a.IRQChip, figures: map[string]*float64{}}
-	set := func(name string, v float64) { c.figures[name] = &v }
 	add := func(name string, v *uint64) {
 		if v == nil {
 			return
@@ -137,22 +114,18 @@ func newModeColumn(r *vmm.Result) column {
 		if was := c.figures[name]; was != nil {
 			sum += *was
 		}
-		set(name, sum)
+		c.set(name, sum)
 	}
 	add("exits", a.ExitsTotal)
-	var user uint64
-	for _, n := range a.UserspaceReasons {
-		user += n
-	}
-	set("userspace_exits", float64(user))
+	c.set("userspace_exits", float64(userspaceExits(r)))
 	if r.Agent != nil {
 		var seen uint64
 		for _, row := range r.Agent.After.Interrupts.Rows {
 			seen += row.Total
 		}
-		set("guest_interrupts", float64(seen))
+		c.set("guest_interrupts", float64(seen))
 		if a.ExitsTotal != nil && seen > 0 {
-			set("exits_per_interrupt", float64(*a.ExitsTotal)/float64(seen))
+			c.set("exits_per_interrupt", float64(*a.ExitsTotal)/float64(seen))
 		}
 	}
 	for _, v := range a.Interrupts.Vectors {
@@ -175,10 +148,10 @@ func newModeColumn(r *vmm.Result) column {
 	eois := a.UserspaceReasons["ioapic_eoi"]
 	add("ioapic_eoi_exits", &eois)
 	if a.BootToUserspaceS != nil {
-		set("boot_to_userspace_s", *a.BootToUserspaceS)
+		c.set("boot_to_userspace_s", *a.BootToUserspaceS)
 	}
 	for reason, n := range a.ExitsByReason {
-		set("exits_"+reason, float64(n))
+		c.set("exits_"+reason, float64(n))
 	}
 	return c
 }
@@ -191,15 +164,7 @@ func modesExperiment(columns []column, missing map[string]string, emulated bool)
 			ratio := *c.figures["boot_to_userspace_s"] / *base
 			c.figures["boot_ratio"] = &ratio
 		}
-		row := map[string]any{"irqchip": c.name}
-		for name, v := range c.figures {
-			row[name] = v
-		}
-		for _, f := range modeFigures {
-			if _, ok := row[f.name]; !ok {
-				row[f.name] = nil
-			}
-		}
+		row := c.row("irqchip", modeFigures)
 		if emulated {
 			row["boot_to_userspace_s"] = nil
 			row["not_measured"] = map[string]string{"boot_to_userspace_s": emulatedClock}

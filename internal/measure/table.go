@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"doorbell/internal/report"
+	"doorbell/vmm"
 )
 
 // column is one arm's figures, by their names in JSON.
@@ -18,6 +19,26 @@ type column struct {
 type figure struct{ name, title string }
 
 func (c *column) set(name string, v float64) { c.figures[name] = &v }
+
+// row is the column as a row of a report, in which the arm has that key; figures without a value are null.
+func (c *column) row(arm string, figures []figure) map[string]any {
+	row := map[string]any{arm: c.name}
+	for _, f := range figures {
+		row[f.name] = nil
+	}
+	for name, v := range c.figures {
+		row[name] = v
+	}
+	return row
+}
+
+// userspaceExits is how many of a run's exits reached doorbell.
+func userspaceExits(r *vmm.Result) (n uint64) {
+	for _, c := range r.Account.UserspaceReasons {
+		n += c
+	}
+	return n
+}
 
 // sideBySide has a row for each figure and for each exit reason that matters, of those that any column has.
 func sideBySide(columns []column, figures []figure) *report.Table {

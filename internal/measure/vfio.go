@@ -14,7 +14,6 @@ import (
 	"doorbell/internal/probe"
 	"doorbell/internal/report"
 	"doorbell/internal/traffic"
-	"doorbell/internal/traffic/wire"
 	"doorbell/vfio/sysfs"
 	"doorbell/vmm"
 )
@@ -124,34 +123,13 @@ func vfioArm(ctx context.Context, cfg vmm.Config, name string) (*column, *vmm.Re
 	}
 	defer c.Close()
 	cfg.Cmdline += fmt.Sprintf(" doorbell.workload=traffic=%s:%d", netserve.HostName, c.Addr().Port())
-	busy, err := runLoaded(ctx, cfg, func(ctx context.Context) error { return vfioLoad(ctx, c, cfg.VCPUs) })
+	busy, err := runLoaded(ctx, cfg, func(ctx context.Context) error {
+		return guestLoad{cfg.VCPUs, vfioStreamBytes, vfioRequests}.run(ctx, c)
+	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s, under the load: %w", name, err)
 	}
 	return vfioColumn(name, cfg.VCPUs, idle, busy), busy, nil
-}
-
-// vfioLoad is the controller's side of the load.
-func vfioLoad(ctx context.Context, c *traffic.Controller, vcpus int) error {
-	g, err := c.Accept(ctx)
-	if err != nil {
-		return err
-	}
-	cpus := make([]int, vcpus)
-	for i := range cpus {
-		cpus[i] = i
-	}
-	o := traffic.StreamOptions{Placement: traffic.Placement{Flows: vcpus, CPUs: cpus}, BytesPerFlow: vfioStreamBytes, Check: wire.CheckSHA256}
-	if _, err := g.StreamUp(ctx, o); err != nil {
-		return err
-	}
-	if _, err := g.StreamDown(ctx, o); err != nil {
-		return err
-	}
-	if _, err := g.RoundTrips(ctx, traffic.RoundTripOptions{Count: vfioRequests}); err != nil {
-		return err
-	}
-	return g.End(ctx)
 }
 
 // vfioFigures are the rows of the table.
@@ -190,14 +168,7 @@ func vfioColumn(name string, vcpus int, idle, busy *vmm.Result) *column {
 		c.set("exits_"+reason, float64(n-idle.Account.ExitsByReason[reason]))
 	}
 	if len(busy.Account.VFIO) > 0 {
-		fired := 0.0
-		for _, v := range busy.Account.VFIO[0].Vectors {
-			fired += float64(v.Fired)
-		}
-		for _, v := range idle.Account.VFIO[0].Vectors {
-			fired -= float64(v.Fired)
-		}
-		c.set("host_interrupts", fired)
+		c.set("host_interrupts", float64(busy.Account.VFIO[0].Fired())-float64(idle.Account.VFIO[0].Fired()))
 	}
 	return c
 }
@@ -215,26 +186,12 @@ func cardInterrupts(r *vmm.Result) (n float64) {
 	return n
 }
 
-func userspaceExits(r *vmm.Result) (n uint64) {
-	for _, c := range r.Account.UserspaceReasons {
-		n += c
-	}
-	return n
-}
-
 // vfioExperiment puts the columns side by side.
 func vfioExperiment(columns []column, missing map[string]string) report.Experiment {
 	e := report.Experiment{Name: "vfio", Rows: []map[string]any{}, Missing: missing, Table: sideBySide(columns, vfioFigures)}
 	var parts []string
 	for _, c := range columns {
-		row := map[string]any{"arm": c.name}
-		for _, f := range vfioFigures {
-			row[f.name] = nil
-		}
-		for name, v := range c.figures {
-			row[name] = v
-		}
-		e.Rows = append(e.Rows, row)
+		e.Rows = append(e.Rows, c.row("arm", vfioFigures))
 		if p, i := c.figures["exits_per_packet"], c.figures["userspace_exits_per_interrupt"]; p != nil && i != nil {
 			parts = append(parts, fmt.Sprintf("%s, a packet cost %.3f exits and an interrupt %.2f exits to doorbell", c.name, *p, *i))
 		}

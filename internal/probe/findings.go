@@ -20,7 +20,8 @@ func Findings() Report {
 	if err := r.askKVM(); err != nil {
 		r.withoutKVM(err)
 	}
-	r.add(apicv(), tracing(), vfio(), iommu(), remapping(), postedByIOMMU(), hugepages())
+	remaps, err := sysfs.Host{}.Remapping()
+	r.add(apicv(), tracing(), vfio(), iommu(remaps, err), remapping(remaps, err), postedByIOMMU(remaps, err), hugepages())
 	return r
 }
 
@@ -240,9 +241,8 @@ func vfio() Finding {
 }
 
 // iommu says for each unit what it can do, where it shows that.
-func iommu() Finding {
+func iommu(r sysfs.Remapping, err error) Finding {
 	f := Finding{Name: "iommu", Title: "IOMMU", Answer: Yes}
-	r, err := sysfs.Host{}.Remapping()
 	switch {
 	case err != nil:
 		f.Answer, f.Evidence = Unknown, err.Error()
@@ -279,9 +279,8 @@ func plural(n int, what string) string {
 }
 
 // remapping looks at what is in use: the interrupt chips behind the host's own vectors.
-func remapping() Finding {
+func remapping(r sysfs.Remapping, err error) Finding {
 	f := Finding{Name: "interrupt_remapping", Title: "interrupt remapping", Answer: No}
-	r, err := sysfs.Host{}.Remapping()
 	switch f.Evidence = r.Evidence; {
 	case err != nil:
 		f.Answer, f.Evidence = Unknown, err.Error()
@@ -293,9 +292,8 @@ func remapping() Finding {
 	return f
 }
 
-func postedByIOMMU() Finding {
+func postedByIOMMU(r sysfs.Remapping, err error) Finding {
 	f := Finding{Name: "iommu_posting", Title: "device interrupts posted by the IOMMU", Answer: No, Evidence: "no IOMMU says that it posts"}
-	r, err := sysfs.Host{}.Remapping()
 	if err != nil {
 		f.Answer, f.Evidence = Unknown, err.Error()
 		return f
