@@ -47,7 +47,7 @@ Dir::Cache::archives "archives/";
 `
 
 // errNoApt is for machines that are not Debian's.
-var errNoApt = errors.New("no apt-get on this machine to download a kernel with: pass -k KERNEL")
+var errNoApt = errors.New("no apt-get on this machine")
 
 // newApt prepares apt's folders below dir. extra is configuration that comes
 // last.

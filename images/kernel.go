@@ -195,13 +195,11 @@ func (s kernelSource) downloadKernel(ctx context.Context, dir string) error {
 		return err
 	}
 	a, err := newApt(aptDir, s.aptConf, s.progress)
-	if err != nil {
-		return err
+	if err == nil && s.suite != "" {
+		err = a.useSuite(ctx, s.suite)
 	}
-	if s.suite != "" {
-		if err := a.useSuite(ctx, s.suite); err != nil {
-			return err
-		}
+	if err != nil {
+		return fmt.Errorf("%w: pass -k KERNEL", err)
 	}
 	failure, err := a.update(ctx)
 	if err != nil {

@@ -163,7 +163,7 @@ func (a *apt) useSuite(ctx context.Context, suite string) error {
 		}
 	}
 	if !found {
-		return fmt.Errorf("none of the machine's apt sources is of Debian's suites (%s): pass -k KERNEL", strings.Join(change.own, ", "))
+		return fmt.Errorf("none of the machine's apt sources is of Debian's suites (%s)", strings.Join(change.own, ", "))
 	}
 	// What is installed here, and which release is preferred here, says nothing about the other suite.
 	conf := fmt.Sprintf("Dir::Etc::sourcelist \"/dev/null\";\nDir::Etc::sourceparts \"%s/\";\nDir::State::status \"/dev/null\";\n#clear APT::Default-Release;\n", dir)

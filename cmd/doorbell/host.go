@@ -12,6 +12,7 @@ import (
 	"doorbell/guest/kernel"
 	"doorbell/images"
 	"doorbell/internal/lab"
+	"doorbell/internal/lab/bochs"
 	"doorbell/internal/probe"
 
 	"golang.org/x/term"
@@ -22,6 +23,8 @@ const (
 	hostAuto = "auto" // here if this host's KVM runs Linux, otherwise in the lab
 	hostHere = "here"
 	hostTCG  = "tcg" // the lab: QEMU's emulated AMD host
+	// hostBochs is the lab's emulated Intel host with posted interrupts. It is slow: only lab takes it.
+	hostBochs = "bochs"
 )
 
 // runsHere decides where a machine runs, and says so when it is not here.
@@ -42,6 +45,9 @@ func runsHere(host string) bool {
 // labModules are what the emulated host loads beside the lab's own channel.
 var labModules = []string{"virtio_pci", "virtio_console", "irqbypass", "kvm", "kvm-amd", "tun"}
 
+// bochsModules are the same for the host that Bochs emulates, whose channel is a serial port.
+var bochsModules = []string{"irqbypass", "kvm", "kvm-intel", "tun"}
+
 // passModules are what it loads to pass devices through, and peerModules what cards that it keeps need.
 var (
 	passModules = []string{"vfio", "vfio_virqfd", "vfio_iommu_type1", "vfio_pci_core", "vfio_pci"}
@@ -56,6 +62,7 @@ var ownEnvironment = []string{"PATH", "HOME", "PWD", "OLDPWD", "TMPDIR", "XDG_CA
 
 // labRequest is a command for the emulated host.
 type labRequest struct {
+	bochs    bool
 	command  []string
 	binaries []string
 	files    []lab.File
@@ -75,22 +82,30 @@ func inLab(ctx context.Context, r labRequest) error {
 		return err
 	}
 	wanted := labModules
-	if len(r.devices) > 0 {
+	switch {
+	case r.bochs:
+		wanted = bochsModules
+	case len(r.devices) > 0:
 		wanted = slices.Concat(labModules, peerModules, passModules)
 	}
 	mods, err := set.Modules(wanted...)
 	if err != nil {
 		return err
 	}
-	vmlinux := filepath.Join(set.Dir, "vmlinux")
-	if err := kernel.Unpacked(set.Vmlinuz, vmlinux); err != nil {
-		return err
-	}
 	cfg := lab.Config{
-		Kernel: vmlinux, Command: r.command, Binaries: r.binaries, Files: r.files, Memory: r.memory, CPUs: r.cpus, Retries: max(r.retries, 0),
+		Kernel: filepath.Join(set.Dir, "vmlinux"), Command: r.command, Binaries: r.binaries, Files: r.files, Memory: r.memory, CPUs: r.cpus, Retries: max(r.retries, 0),
 		Devices: r.devices,
 		Stdin:   os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Progress: os.Stderr,
 		TTY: term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stdout.Fd())),
+	}
+	if r.bochs {
+		cfg.Kernel = set.Vmlinuz // GRUB wants what unpacks itself
+		cfg.Bochs, err = images.Root(ctx, bochs.Recipe, os.Stderr)
+	} else {
+		err = kernel.Unpacked(set.Vmlinuz, cfg.Kernel)
+	}
+	if err != nil {
+		return err
 	}
 	for _, e := range os.Environ() {
 		if name, _, _ := strings.Cut(e, "="); !slices.Contains(ownEnvironment, name) {

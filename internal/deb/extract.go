@@ -3,6 +3,7 @@ package deb
 import (
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -15,20 +16,35 @@ import (
 // After an error dir holds some of the files: extract into a new folder and
 // rename that.
 func Extract(r io.Reader, dir string, limits Limits, want func(e Entry) (dest string, ok bool)) error {
+	return extract(r, dir, limits, false, want)
+}
+
+// ExtractLinked is Extract with the symbolic links that want selects, such as those of shared libraries. Where one leads is its reader's business; a
+// file is never written through one that leads outside dir. Hard links are left out.
+func ExtractLinked(r io.Reader, dir string, limits Limits, want func(e Entry) (dest string, ok bool)) error {
+	return extract(r, dir, limits, true, want)
+}
+
+func extract(r io.Reader, dir string, limits Limits, links bool, want func(e Entry) (dest string, ok bool)) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return fmt.Errorf("deb: %w", err)
 	}
 	defer root.Close()
 	return Walk(r, limits, func(e Entry, content io.Reader) error {
-		if !e.Mode.IsRegular() || e.Target != "" {
+		link := links && e.Mode.Type() == fs.ModeSymlink
+		if !link && (!e.Mode.IsRegular() || e.Target != "") {
 			return nil
 		}
 		dest, ok := want(e)
 		if !ok {
 			return nil
 		}
-		if err := writeFile(root, dest, e, content); err != nil {
+		write := writeFile
+		if link {
+			write = writeLink
+		}
+		if err := write(root, dest, e, content); err != nil {
 			return fmt.Errorf("deb: extract %q: %w", e.Name, oneLine(err))
 		}
 		return nil
@@ -48,4 +64,11 @@ func writeFile(root *os.Root, dest string, e Entry, content io.Reader) error {
 		return err
 	}
 	return f.Close()
+}
+
+func writeLink(root *os.Root, dest string, e Entry, _ io.Reader) error {
+	if err := root.MkdirAll(filepath.Dir(dest), 0o755); err != nil {
+		return err
+	}
+	return root.Symlink(e.Target, dest)
 }

@@ -28,7 +28,7 @@ exec %[1]s "$@"
 		timeout                       time.Duration
 	}{
 		{hangs: 1, wantStarts: 2, wantStatus: 7, timeout: 2 * time.Minute},
-		{hangs: 100, wantStarts: len(attempts), wantStatus: 1, timeout: 400 * time.Millisecond},
+		{hangs: 100, wantStarts: len(qemu{}.attempts()), wantStatus: 1, timeout: 400 * time.Millisecond},
 	} {
 		dir := t.TempDir()
 		cfg := hostConfig(t)

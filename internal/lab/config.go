@@ -73,13 +73,16 @@ type Config struct {
 	// vfio_iommu_type1, vfio-pci-core and vfio-pci; with network cards virtio_net, too, for L1's own card at the same hub, which has PeerAddress.
 	Devices []Device
 	QEMU    string
+	// Bochs is a folder that bochs.Recipe describes; with one the host is Bochs's emulated Intel host and not QEMU's. Kernel must be a bzImage then,
+	// kvm-intel takes kvm-amd's place among Modules and virtio's are of no use. It has no devices to pass through.
+	Bochs string
 	// Accel is QEMU's accelerator. Default: tcg,thread=multi. With kvm, on a
 	// machine with nested KVM, L1 gets the machine's own processor type.
 	Accel string
-	// StartTimeout bounds the time until L1 is up. Default: 2 minutes.
+	// StartTimeout bounds the time until L1 is up. Default: 2 minutes, 5 for Bochs.
 	StartTimeout time.Duration
 	// MaxSilence is after how long without a word a host that is up counts as dead: it speaks every wire.AliveEvery. A busy emulator is
-	// slow, but not that slow. Default: 90 seconds.
+	// slow, but not that slow. Default: 90 seconds, 10 minutes for Bochs, which interprets.
 	MaxSilence time.Duration
 	// Retries is how often the command is run again, from its beginning, after the host died under it. What it has written to Stdout is
 	// written again; what it has read from Stdin is gone.
@@ -157,11 +160,18 @@ func (cfg Config) withDefaults() (Config, error) {
 	if cfg.Accel == "" {
 		cfg.Accel = "tcg,thread=multi"
 	}
+	start, silence := 2*time.Minute, 90*time.Second
+	if cfg.Bochs != "" {
+		if cfg.passes() {
+			return cfg, errors.New("lab: Bochs has no IOMMU: it has no devices to pass through")
+		}
+		start, silence = 5*time.Minute, 10*time.Minute
+	}
 	if cfg.StartTimeout == 0 {
-		cfg.StartTimeout = 2 * time.Minute
+		cfg.StartTimeout = start
 	}
 	if cfg.MaxSilence == 0 {
-		cfg.MaxSilence = 90 * time.Second
+		cfg.MaxSilence = silence
 	}
 	if cfg.Stdout == nil {
 		cfg.Stdout = io.Discard
@@ -175,7 +185,7 @@ func (cfg Config) withDefaults() (Config, error) {
 // PeerAddress is L1's own, with the length of the network, on the network of the cards that it passes through.
 const PeerAddress = l1.PeerAddress
 
-func (cfg Config) emulated() bool { return !strings.HasPrefix(cfg.Accel, "kvm") }
+func (cfg Config) emulated() bool { return cfg.Bochs != "" || !strings.HasPrefix(cfg.Accel, "kvm") }
 
 // spareFirst says whether L1 has a first processor that the command does not get, for the reason that l1's function of that name gives.
-func (cfg Config) spareFirst() bool { return cfg.emulated() && cfg.CPUs > 1 }
+func (cfg Config) spareFirst() bool { return cfg.Bochs == "" && cfg.emulated() && cfg.CPUs > 1 }

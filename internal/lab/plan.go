@@ -110,7 +110,10 @@ func (p *plan) addBase(cfg Config, resolver *closure.Resolver) error {
 		p.tree.file(inside, m.Path, info)
 		modules = append(modules, l1.Module{Name: m.Name, Path: inside, Params: m.Params})
 	}
-	setup := l1.Setup{Modules: modules, SpareFirst: cfg.spareFirst()}
+	setup := l1.Setup{Modules: modules, SpareFirst: cfg.spareFirst(), Steady: cfg.Bochs == ""}
+	if cfg.Bochs != "" {
+		setup.Serial = "/dev/ttyS1"
+	}
 	for i := range cfg.Devices {
 		setup.Passed = append(setup.Passed, deviceAddress(i))
 	}

@@ -22,7 +22,7 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 	signals, release := listen(cfg.Signals)
 	defer release()
 
-	q, err := findQEMU(ctx, cfg.QEMU)
+	e, err := cfg.emulator(ctx)
 	if err != nil {
 		return Result{ExitStatus: 1}, err
 	}
@@ -35,11 +35,11 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 		return Result{ExitStatus: 1}, err
 	}
 	defer initramfs.Close()
-	progress := newProgress(cfg.Progress, describe(cfg, q), start)
+	progress := newProgress(cfg.Progress, describe(cfg, e), start)
 	defer progress.fail()
-	starts, retries := 0, cfg.Retries
+	starts, retries, attempts := 0, cfg.Retries, e.attempts()
 	for {
-		m, err := q.start(cfg, initramfs)
+		m, err := e.start(cfg, initramfs)
 		if err != nil {
 			return Result{ExitStatus: 1}, err
 		}
@@ -64,13 +64,8 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 	}
 }
 
-// attempts are the shares of Config.StartTimeout that each start gets. QEMU's
-// emulation now and then hangs a machine that boots (see l1's steady); nothing
-// of the command has run by then, and starting again costs only time.
-var attempts = []float64{0.25, 0.25, 0.5}
-
 // describe names what is being started.
-func describe(cfg Config, q qemu) string {
+func describe(cfg Config, e emulator) string {
 	cpus := fmt.Sprintf("%d CPUs", cfg.CPUs)
 	if cfg.CPUs == 1 {
 		cpus = "1 CPU"
@@ -79,5 +74,5 @@ func describe(cfg Config, q qemu) string {
 	if cfg.Memory%gib == 0 {
 		memory = fmt.Sprintf("%d GiB", cfg.Memory/gib)
 	}
-	return fmt.Sprintf("lab: starting an emulated AMD host (%v, %s, %s)", q, cpus, memory)
+	return fmt.Sprintf("lab: starting %s, %s, %s)", e.describe(), cpus, memory)
 }

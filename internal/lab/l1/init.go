@@ -67,7 +67,12 @@ func serve() error {
 	if err != nil {
 		return err
 	}
-	port, err := openPort(PortName, 20*time.Second)
+	var port *os.File
+	if setup.Serial != "" {
+		port, err = openSerial(setup.Serial)
+	} else {
+		port, err = openPort(PortName, 20*time.Second)
+	}
 	if err != nil {
 		return err
 	}

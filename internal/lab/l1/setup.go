@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
@@ -28,6 +29,10 @@ type Setup struct {
 	Passed []string
 	// PeerMAC is L1's own card on the network of passed cards, or empty.
 	PeerMAC string
+	// Serial is the serial port that leads to the caller, in place of the virtio-serial port.
+	Serial string
+	// Steady has KVM kept in one state for as long as L1 lives.
+	Steady bool
 }
 
 // A Module is a kernel module in L1's initramfs.
@@ -114,6 +119,24 @@ func loadModule(m Module) error {
 	return err
 }
 
+// showModules puts the modules where programs look for them, so that one may load one again with other parameters.
+func showModules(modules []Module) error {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return fmt.Errorf("uname: %w", err)
+	}
+	dir := filepath.Join("/lib/modules", unix.ByteSliceToString(u.Release[:]), "kernel")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for _, m := range modules {
+		if err := os.Symlink(m.Path, filepath.Join(dir, m.Name+".ko")); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	return nil
+}
+
 // loopbackUp gives L1 its loopback interface.
 func loopbackUp() error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
@@ -152,10 +175,16 @@ func prepare() (Setup, error) {
 	if err := loadModules(setup.Modules); err != nil {
 		return Setup{}, err
 	}
+	if err := showModules(setup.Modules); err != nil {
+		return Setup{}, err
+	}
 	if err := givePassed(setup); err != nil {
 		return Setup{}, err
 	}
-	if err := steady(); err != nil {
+	if setup.Steady {
+		err = steady()
+	}
+	if err != nil {
 		complain(fmt.Errorf("KVM is left as it is: %w", err)) // the command finds out whether it matters
 	}
 	return setup, startCPUs()
