@@ -1,15 +1,12 @@
 package irqchip
 
 import (
-	"os"
-	"path/filepath"
-	"strings"
-
+	"doorbell/internal/kvm"
 	"doorbell/internal/pci"
 )
 
-// apicvParameters are the modules' switches for local APICs that the processor virtualizes: Intel's APICv and AMD's AVIC.
-var apicvParameters = []string{"/sys/module/kvm_intel/parameters/enable_apicv", "/sys/module/kvm_amd/parameters/avic"}
+// virtualizesAPIC is the host's answer.
+var virtualizesAPIC = kvm.VirtualizesAPIC
 
 // Posting says of messages whether they can be posted: written into the running vCPU's local APIC without an exit (Intel SDM volume 3, section 30.6;
 // AMD APM volume 2, section 15.29).
@@ -20,7 +17,8 @@ func NewPosting(chip string) Posting {
 	if chip == UserName {
 		return Posting{"the local APICs are doorbell's own: KVM posts to its own only"}
 	}
-	return Posting{apicvOff(apicvParameters)}
+	_, why := virtualizesAPIC()
+	return Posting{why}
 }
 
 // WhyNot is what keeps a message from being posted. It is "" where nothing that the host shows does; then the injecting thread has to be on another
@@ -39,19 +37,4 @@ func (p Posting) WhyNot(m pci.Message) string {
 		return "it has several destinations"
 	}
 	return ""
-}
-
-// apicvOff is why KVM does not virtualize local APICs in hardware; "" if it does.
-func apicvOff(parameters []string) string {
-	for _, path := range parameters {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			continue // another maker's processor
-		}
-		if value := strings.TrimSpace(string(text)); value != "Y" && value != "1" {
-			return filepath.Base(path) + "=" + value + ": KVM does not virtualize local APICs in hardware"
-		}
-		return ""
-	}
-	return "KVM's modules do not say whether local APICs are virtualized in hardware"
 }

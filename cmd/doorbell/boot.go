@@ -81,6 +81,7 @@ type guestRun struct {
 	measure func(context.Context, vmm.Config) (*report.Document, *vmm.Result, error)
 	console bool     // connect the console to standard input and output
 	args    []string // the experiment's name, for the lab's command line
+	bare    bool     // it makes its own guests: there is no result
 }
 
 // runGuest runs one machine, here or in the lab, and writes its reports.
@@ -110,9 +111,12 @@ func runGuest(cmd *cobra.Command, g *guestFlags, targets []*report.Target, r gue
 	defer release()
 	// A reader of the console that goes away must not take the guest and its report with it: writes fail instead.
 	signal.Ignore(syscall.SIGPIPE)
-	cfg, err := g.config(ctx)
-	if err != nil {
-		return err
+	cfg := vmm.Config{Warn: say}
+	if !r.bare {
+		var err error
+		if cfg, err = g.config(ctx); err != nil {
+			return err
+		}
 	}
 	cfg.NMI = nmi
 	restore := func() {}
@@ -130,7 +134,9 @@ func runGuest(cmd *cobra.Command, g *guestFlags, targets []*report.Target, r gue
 	if err != nil {
 		return err
 	}
-	say("the guest ended: %s", res.Reason)
+	if res != nil {
+		say("the guest ended: %s", res.Reason)
+	}
 	for _, t := range targets {
 		stream := os.Stdout
 		if t.Stderr {
@@ -139,6 +145,9 @@ func runGuest(cmd *cobra.Command, g *guestFlags, targets []*report.Target, r gue
 		if err := t.Write(doc, stream); err != nil {
 			return &exitError{statusFailed, err.Error()}
 		}
+	}
+	if res == nil {
+		return nil
 	}
 	switch res.End {
 	case vmm.PoweredOff, vmm.Reset:

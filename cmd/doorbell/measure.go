@@ -34,7 +34,7 @@ counts. Without a name, all of them run that need no device.`,
 				return err
 			}
 			for _, e := range found {
-				if err := runGuest(cmd, g, targets, guestRun{measure: e.Run, args: []string{e.Name}}); err != nil {
+				if err := runGuest(cmd, g, targets, guestRun{measure: e.Run, args: []string{e.Name}, bare: e.Bare}); err != nil {
 					return err
 				}
 			}

@@ -23,6 +23,7 @@ type Vector struct {
 // InterruptCounts is what the tracepoints have counted.
 type InterruptCounts struct {
 	Accepted  map[Vector]uint64 // taken by the local APIC into IRR (kvm_apic_accept_irq)
+	Posted    map[Vector]uint64 // of these, given to the hardware to deliver (kvm_apicv_accept_irq)
 	Delivered map[Vector]uint64 // injected into the guest for the first time (kvm_inj_virq)
 	Ended     map[Vector]uint64 // EOIs (kvm_eoi)
 	PVEnded   map[Vector]uint64 // of these, EOIs that cost no exit (kvm_pv_eoi)
@@ -41,6 +42,7 @@ type Pin struct {
 // Names of the events.
 const (
 	acceptEvent   = "kvm_apic_accept_irq"
+	postEvent     = "kvm_apicv_accept_irq"
 	injectEvent   = "kvm_inj_virq"
 	eoiEvent      = "kvm_eoi"
 	pvEOIEvent    = "kvm_pv_eoi"
@@ -84,6 +86,7 @@ func StartInterrupts(tids []int) (*Interrupts, error) {
 		ours        bool
 	}{
 		{acceptEvent, "apicid,vec", false},
+		{postEvent, "apicid,vec", false},
 		{injectEvent, "common_pid," + injected, true},
 		{eoiEvent, "apicid,vector", true},
 		{pvEOIEvent, "apicid,vector", true},
@@ -134,6 +137,7 @@ func (i *Interrupts) Read() (c InterruptCounts, err error) {
 		return m
 	}
 	c.Accepted = byAPIC(acceptEvent, "vec")
+	c.Posted = byAPIC(postEvent, "vec")
 	c.Ended = byAPIC(eoiEvent, "vector")
 	c.PVEnded = byAPIC(pvEOIEvent, "vector")
 	if rs := rows(injectEvent); rs != nil {

@@ -17,15 +17,17 @@ type Experiment struct {
 	Question string // what it answers, for --list
 	Arms     string // what it compares or breaks down
 	Device   bool   // it needs --device, and is not among those that run without a name
+	Bare     bool   // it makes its own guests and takes none of the flags that describe one; it has no result
 	Run      func(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Result, error)
 }
 
 // Experiments are all of them, in the order in which they run.
 func Experiments() []Experiment {
 	return []Experiment{
-		{"boot", "what does a boot cost?", "exits by reason, vCPU and device; a time line of phases", false, Boot},
-		{"modes", "what do three sets of interrupt controllers cost the same guest?", "kernel, split, user; exits, vectors, EOIs, kicks", false, Modes},
-		{"vfio", "what does a network card cost that is passed through?", "passed through; the same card behind virtio-net; needs --device vfio=ADDRESS", true, VFIO},
+		{"boot", "what does a boot cost?", "exits by reason, vCPU and device; a time line of phases", false, false, Boot},
+		{"modes", "what do three sets of interrupt controllers cost the same guest?", "kernel, split, user; exits, vectors, EOIs, kicks", false, false, Modes},
+		{"vfio", "what does a network card cost that is passed through?", "passed through; the same card behind virtio-net; needs --device vfio=ADDRESS", true, false, VFIO},
+		{"posted", "are interrupts posted to a running vCPU, and what do they cost?", "running, halted; SIGNAL_MSI, irqfd; xAPIC, x2APIC; APIC virtualization on and off", false, true, Posted},
 	}
 }
 

@@ -196,7 +196,7 @@ func statistics(caps *kvm.Capabilities) Finding {
 // machine that does something the hardware cannot).
 func apicv() Finding {
 	f := Finding{Name: "apicv", Title: "APIC virtualization (APICv, AVIC)", Answer: Yes}
-	path := map[string]string{"kvm-amd": "/sys/module/kvm_amd/parameters/avic", "kvm-intel": "/sys/module/kvm_intel/parameters/enable_apicv"}[kvm.Backend()]
+	path := kvm.APICParameter()
 	if path == "" {
 		f.Answer, f.Evidence = No, "neither kvm_intel nor kvm_amd is behind "+kvm.Device
 		return f

@@ -1,0 +1,384 @@
+package measure
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"doorbell/internal/guestreport"
+	"doorbell/internal/kvm"
+	"doorbell/internal/kvmtrace"
+	"doorbell/internal/tinyguest"
+
+	"golang.org/x/sys/unix"
+)
+
+// The ways by which an interrupt goes to a vCPU.
+const (
+	bySignalMSI = "SIGNAL_MSI"
+	byIRQFD     = "irqfd"
+)
+
+// An interruptedArm is one way to interrupt a guest that does nothing else than take interrupts.
+type interruptedArm struct {
+	path   string
+	x2apic bool
+	halts  bool // the vCPU is halted when the interrupt comes; otherwise it runs
+	paced  bool // a moment passes between an interrupt's end and the next one; otherwise they come back to back
+}
+
+// apic names the local APIC's mode.
+func (a interruptedArm) apic() string {
+	if a.x2apic {
+		return "x2APIC"
+	}
+	return "xAPIC"
+}
+
+// target names what the vCPU does when it is interrupted.
+func (a interruptedArm) target() string {
+	switch {
+	case a.halts:
+		return "halted"
+	case !a.paced:
+		return "running, back to back"
+	}
+	return "running"
+}
+
+const (
+	// betweenInterrupts is longer than a guest needs to come back from its handler.
+	betweenInterrupts = 20 * time.Microsecond
+	// interruptLimit is after how long without a sign of it an interrupt is lost.
+	interruptLimit = 5 * time.Second
+	// controlTime is at least how long a guest is watched that nobody interrupts.
+	controlTime = 200 * time.Millisecond
+	// messageGSI is a GSI that no pin has.
+	messageGSI = 24
+	// messageAddress and tinyguest.Vector are a message for the vCPU with APIC id 0: fixed, edge, physical (Intel SDM volume 3, 11.11).
+	messageAddress = 0xfee0_0000
+)
+
+// interruptedCounts is what an arm gave. Counts per interrupt are less what the same guest costs in the same time when nobody interrupts it.
+type interruptedCounts struct {
+	sent, seen uint64
+	exits      float64            // per interrupt
+	control    float64            // exits that were subtracted, per interrupt
+	reasons    map[string]float64 // per interrupt; nil where the tracepoint is missing
+	posted     *uint64            // interrupts that KVM gave to the hardware to deliver, by its tracepoint
+	host       map[string]uint64  // what the host's own notifications counted (/proc/interrupts)
+	missing    map[string]string
+}
+
+// hostRows are the rows of /proc/interrupts that posting moves: a notification for a vCPU that runs, one that a hypervisor's guest takes, and one that
+// wakes a vCPU that waits.
+var hostRows = []string{"PIN", "NPI", "PIW"}
+
+// sample is the state of the counters at a moment.
+type sample struct {
+	at, tracedAt time.Time
+	exits        uint64
+	reasons      map[string]uint64
+	posted       *uint64
+	host         map[string]uint64
+}
+
+// interruptedRun is a guest that is being interrupted.
+type interruptedRun struct {
+	arm        interruptedArm
+	cpus       *processors
+	guest      *tinyguest.Guest
+	exits      *kvmtrace.Counter
+	interrupts *kvmtrace.Interrupts
+	event      int // the eventfd of byIRQFD
+}
+
+// measureInterrupted makes the arm's guest, interrupts it n times, watches it without, and takes it away.
+func measureInterrupted(ctx context.Context, sys *kvm.System, cpus *processors, arm interruptedArm, n int) (c *interruptedCounts, err error) {
+	r := &interruptedRun{arm: arm, cpus: cpus, event: -1}
+	missing := map[string]string{}
+	if r.guest, err = tinyguest.NewInterrupted(sys, tinyguest.Interrupted{X2APIC: arm.x2apic, Halts: arm.halts}); err != nil {
+		return nil, err
+	}
+	defer r.close()
+	if r.guest.CPU.Stats() == nil {
+		return nil, &kvm.NotSupportedError{Feature: "counting exits", Reason: "KVM_GET_STATS_FD needs Linux 5.14 or newer"}
+	}
+	if err := r.connect(); err != nil {
+		return nil, err
+	}
+	tids := []int{r.guest.CPU.TID()}
+	if r.exits, err = kvmtrace.Start(kvm.HostVendor(), tids); err != nil {
+		missing["exits_by_reason"] = err.Error()
+	}
+	if r.interrupts, err = kvmtrace.StartInterrupts(tids); err != nil {
+		missing["posted_by_tracepoint"] = err.Error()
+	}
+	if err := cpus.place(r.guest.CPU.TID()); err != nil {
+		return nil, err
+	}
+	r.guest.CPU.Run()
+	running := true
+	stop := func() error {
+		running = false
+		r.guest.CPU.Stop()
+		if s := <-r.guest.CPU.Stopped(); s.Crashed() {
+			return fmt.Errorf("the guest ended: %v", s)
+		}
+		return nil
+	}
+	defer func() {
+		if running {
+			_ = stop() // something else went wrong before
+		}
+	}()
+	if err := r.warmUp(); err != nil {
+		return nil, err
+	}
+	before, err := r.sample()
+	if err != nil {
+		return nil, err
+	}
+	first := r.guest.Count()
+	for i := range uint64(n) {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if err := r.interrupt(first + i + 1); err != nil {
+			return nil, err
+		}
+	}
+	after, err := r.sample()
+	if err != nil {
+		return nil, err
+	}
+	seen := r.guest.Count() - first
+	quiet, err := r.control()
+	if err != nil {
+		return nil, err
+	}
+	if err := stop(); err != nil {
+		return nil, err
+	}
+	if seen != uint64(n) {
+		return nil, fmt.Errorf("the figures do not balance: %d interrupts sent, %d seen", n, seen)
+	}
+	c = before.perInterrupt(after, quiet, n)
+	c.sent, c.seen, c.missing = uint64(n), seen, missing
+	return c, nil
+}
+
+// connect makes the arm's path.
+func (r *interruptedRun) connect() (err error) {
+	if r.arm.path != byIRQFD {
+		return nil
+	}
+	if r.event, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		return fmt.Errorf("eventfd: %w", err)
+	}
+	route := kvm.Route{MSI: &kvm.MSIRoute{GSI: messageGSI, AddressLo: messageAddress, Data: tinyguest.Vector}}
+	if err := r.guest.VM.SetGSIRouting([]kvm.Route{route}); err != nil {
+		return err
+	}
+	return r.guest.VM.IRQFD(messageGSI, r.event)
+}
+
+func (r *interruptedRun) close() {
+	if r.exits != nil {
+		r.exits.Close()
+	}
+	if r.interrupts != nil {
+		r.interrupts.Close()
+	}
+	r.guest.Close()
+	if r.event >= 0 {
+		unix.Close(r.event)
+	}
+}
+
+// send sends one interrupt.
+func (r *interruptedRun) send() error {
+	if r.arm.path == byIRQFD {
+		var one [8]byte
+		binary.NativeEndian.PutUint64(one[:], 1)
+		if _, err := unix.Write(r.event, one[:]); err != nil {
+			return fmt.Errorf("write to the eventfd: %w", err)
+		}
+		return nil
+	}
+	_, err := r.guest.VM.SignalMSI(messageAddress, tinyguest.Vector)
+	return err
+}
+
+// warmUp sends until the guest, which has to switch its APIC on first, takes one.
+func (r *interruptedRun) warmUp() error {
+	for start := time.Now(); r.guest.Count() == 0; {
+		if time.Since(start) > interruptLimit {
+			return fmt.Errorf("the guest took no interrupt in %v", interruptLimit)
+		}
+		if err := r.send(); err != nil {
+			return err
+		}
+		r.cpus.linger(time.Millisecond)
+	}
+	// The last one may be on its way still.
+	r.cpus.linger(10 * time.Millisecond)
+	return nil
+}
+
+// interrupt sends one and waits until the guest has counted it, which makes it the number want.
+func (r *interruptedRun) interrupt(want uint64) error {
+	if r.arm.halts {
+		if err := r.awaitHalt(); err != nil {
+			return err
+		}
+	}
+	if err := r.send(); err != nil {
+		return err
+	}
+	if !r.cpus.await(func() bool { return r.guest.Count() >= want }, interruptLimit) {
+		return fmt.Errorf("interrupt %d was not taken in %v", want, interruptLimit)
+	}
+	if r.arm.paced {
+		r.cpus.linger(betweenInterrupts)
+	}
+	return nil
+}
+
+// awaitHalt waits until KVM has put the vCPU's thread to sleep, by its statistic "blocking"; a kernel without it gets a moment.
+func (r *interruptedRun) awaitHalt() error {
+	var err error
+	known := true
+	halted := r.cpus.await(func() bool {
+		var all map[string]uint64
+		if all, err = r.guest.CPU.Stats().Read(); err != nil {
+			return true
+		}
+		var blocking uint64
+		blocking, known = all["blocking"]
+		return !known || blocking != 0
+	}, interruptLimit)
+	switch {
+	case err != nil:
+		return err
+	case !halted:
+		return fmt.Errorf("the vCPU did not halt in %v", interruptLimit)
+	case !known:
+		r.cpus.linger(time.Millisecond)
+	}
+	return nil
+}
+
+// control watches the guest when nobody interrupts it.
+func (r *interruptedRun) control() (quiet [2]*sample, err error) {
+	if quiet[0], err = r.sample(); err != nil {
+		return quiet, err
+	}
+	r.cpus.linger(controlTime)
+	quiet[1], err = r.sample()
+	return quiet, err
+}
+
+func (r *interruptedRun) sample() (*sample, error) {
+	s := &sample{}
+	if r.exits != nil {
+		all, _, err := r.exits.Read()
+		if err != nil {
+			return nil, err
+		}
+		s.tracedAt, s.reasons = time.Now(), all[0]
+	}
+	if r.interrupts != nil {
+		all, err := r.interrupts.Read()
+		if err != nil {
+			return nil, err
+		}
+		if all.Posted != nil {
+			n := all.Posted[kvmtrace.Vector{VCPU: 0, Vector: tinyguest.Vector}]
+			s.posted = &n
+		}
+	}
+	text, err := os.ReadFile("/proc/interrupts")
+	if err != nil {
+		return nil, err
+	}
+	table, err := guestreport.ParseInterrupts(string(text))
+	if err != nil {
+		return nil, err
+	}
+	s.host = map[string]uint64{}
+	for _, name := range hostRows {
+		if row := table.Row(name); row != nil {
+			s.host[name] = row.Total
+		}
+	}
+	all, err := r.guest.CPU.Stats().Read()
+	if err != nil {
+		return nil, err
+	}
+	s.at, s.exits = time.Now(), all["exits"]
+	return s, nil
+}
+
+// perInterrupt is what happened between two samples with n interrupts, less what happened in the same time without.
+func (s *sample) perInterrupt(after *sample, quiet [2]*sample, n int) *interruptedCounts {
+	share := after.at.Sub(s.at).Seconds() / quiet[1].at.Sub(quiet[0].at).Seconds()
+	control := float64(quiet[1].exits-quiet[0].exits) * share
+	c := &interruptedCounts{
+		exits:   (float64(after.exits-s.exits) - control) / float64(n),
+		control: control / float64(n),
+		host:    map[string]uint64{},
+	}
+	for name := range s.host {
+		c.host[name] = after.host[name] - s.host[name]
+	}
+	if s.posted != nil && after.posted != nil {
+		posted := *after.posted - *s.posted
+		c.posted = &posted
+	}
+	if s.reasons != nil || after.reasons != nil {
+		share := after.tracedAt.Sub(s.tracedAt).Seconds() / quiet[1].tracedAt.Sub(quiet[0].tracedAt).Seconds()
+		c.reasons = map[string]float64{}
+		for name := range quiet[1].reasons { // all that there are: the counts only grow
+			control := float64(quiet[1].reasons[name]-quiet[0].reasons[name]) * share
+			c.reasons[name] = (float64(after.reasons[name]-s.reasons[name]) - control) / float64(n)
+		}
+	}
+	return c
+}
+
+// The parts of what an interrupt costs, and the exit reasons of both makers that are each. With an APIC in memory the EOI is an access to its page, with
+// an x2APIC one to an MSR.
+var exitParts = []struct {
+	name, word string
+	reasons    []string
+}{
+	{"kick", "a kick", []string{"external_interrupt", "interrupt"}},
+	{"hlt", "the HLT", []string{"hlt"}},
+	{"window", "an interrupt window", []string{"interrupt_window", "vintr"}},
+	{"eoi", "an EOI", []string{"apic_access", "apic_write", "eoi_induced", "ept_misconfig", "ept_violation", "msr_write", "npf", "msr", "avic_unaccelerated_access"}},
+}
+
+// parts sorts the exits of an interrupt; what belongs to none is other.
+func (c *interruptedCounts) parts() map[string]float64 {
+	if c.reasons == nil {
+		return nil
+	}
+	parts := map[string]float64{"other": 0}
+	for _, p := range exitParts {
+		parts[p.name] = 0
+	}
+	for reason, n := range c.reasons {
+		name := "other"
+		for _, p := range exitParts {
+			if slices.Contains(p.reasons, reason) {
+				name = p.name
+			}
+		}
+		parts[name] += n
+	}
+	return parts
+}

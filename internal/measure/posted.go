@@ -1,0 +1,285 @@
+package measure
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"doorbell/internal/kvm"
+	"doorbell/internal/probe"
+	"doorbell/internal/report"
+	"doorbell/vmm"
+)
+
+// postedInterrupts is how often each arm of `posted` interrupts its guest.
+const postedInterrupts = 1000
+
+// interruptedArms are the ways that `posted` compares.
+func interruptedArms() (arms []interruptedArm) {
+	for _, halts := range []bool{false, true} {
+		for _, x2apic := range []bool{false, true} {
+			for _, path := range []string{bySignalMSI, byIRQFD} {
+				arms = append(arms, interruptedArm{path, x2apic, halts, true})
+			}
+		}
+	}
+	return append(arms, interruptedArm{bySignalMSI, true, false, false})
+}
+
+// Posted is the experiment `posted`: the proof by behaviour that interrupts are posted. A bare guest takes interrupts from another processor, as KVM is
+// and, as a control, with KVM's module loaded again so that it does not virtualize local APICs.
+func Posted(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.Result, err error) {
+	doc = &report.Document{Environment: probe.Host()}
+	cpus, err := takeProcessors()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { err = errors.Join(err, cpus.give()) }()
+	e := &postedExperiment{cpus: cpus, say: cfg.Warn, missing: map[string]string{}}
+	on, why := kvm.VirtualizesAPIC()
+	if err := e.settings(ctx, on, why); err != nil {
+		return nil, nil, err
+	}
+	if len(e.rows) == 0 {
+		return nil, nil, fmt.Errorf("none of the ways to interrupt a guest could be measured: %v", e.missing)
+	}
+	doc.Experiments = []report.Experiment{e.report()}
+	return doc, nil, nil
+}
+
+// A postedRow is one arm with one setting of KVM's module.
+type postedRow struct {
+	interruptedArm
+	virtualized bool
+	counts      *interruptedCounts
+}
+
+type postedExperiment struct {
+	cpus    *processors
+	say     func(format string, args ...any)
+	rows    []postedRow
+	missing map[string]string
+	done    int
+	all     int
+}
+
+// settings measures KVM as it is and, where the processor virtualizes local APICs, as it is without that.
+func (e *postedExperiment) settings(ctx context.Context, on bool, why string) (err error) {
+	const control = "APIC virtualization off, as a control"
+	e.all = len(interruptedArms())
+	if !on {
+		e.missing["APIC virtualization on"] = why
+		return e.arms(ctx, false)
+	}
+	module, lacks := kvm.FindModule()
+	if lacks == nil {
+		e.all *= 2
+	}
+	if err := e.arms(ctx, true); err != nil {
+		return err
+	}
+	if lacks != nil {
+		e.missing[control] = lacks.Error()
+		return nil
+	}
+	if err := module.Reload(false); err != nil {
+		var not *kvm.NotSupportedError
+		if !errors.As(err, &not) {
+			return err
+		}
+		e.missing[control] = err.Error()
+		return nil
+	}
+	defer func() { err = errors.Join(err, module.Restore()) }()
+	return e.arms(ctx, false)
+}
+
+// arms measures each way with KVM's module as it is.
+func (e *postedExperiment) arms(ctx context.Context, virtualized bool) error {
+	sys, err := kvm.Open(kvm.Device)
+	if err != nil {
+		return err
+	}
+	defer sys.Close()
+	for _, arm := range interruptedArms() {
+		e.done++
+		e.say("measure posted: %d of %d: APIC virtualization %s, %s, %s, %s", e.done, e.all, onOff(virtualized), arm.target(), arm.path, arm.apic())
+		counts, err := measureInterrupted(ctx, sys, e.cpus, arm, postedInterrupts)
+		if ctx.Err() != nil {
+			// What has finished is kept.
+			e.missing["arms after "+arm.target()+", "+arm.path+", "+arm.apic()] = context.Cause(ctx).Error()
+			return nil
+		}
+		if err != nil {
+			e.missing[fmt.Sprintf("APIC virtualization %s, %s, %s, %s", onOff(virtualized), arm.target(), arm.path, arm.apic())] = err.Error()
+			continue
+		}
+		for what, why := range counts.missing {
+			e.missing[what] = why
+		}
+		e.rows = append(e.rows, postedRow{arm, virtualized, counts})
+	}
+	return nil
+}
+
+func onOff(on bool) string {
+	if on {
+		return "on"
+	}
+	return "off"
+}
+
+// posted says whether the processor delivered the interrupts by itself: a vCPU that ran did not leave its guest for them.
+func (r postedRow) posted() bool { return !r.halts && r.counts.exits < 0.5 }
+
+// whyNot is what kept a row's interrupts from being posted; "" if nothing did.
+func (r postedRow) whyNot(shared bool) string {
+	switch {
+	case r.posted():
+		return ""
+	case !r.virtualized:
+		return "KVM does not virtualize local APICs in hardware"
+	case r.halts:
+		return "the vCPU was halted: to wake it takes its HLT's exit"
+	case shared:
+		return "the vCPU shares the injector's processor"
+	}
+	return "the vCPU left the guest, and the host does not show why"
+}
+
+// report puts the rows together.
+func (e *postedExperiment) report() report.Experiment {
+	x := report.Experiment{Name: "posted", Missing: e.missing, Finding: e.finding(), Table: &report.Table{
+		Columns: []string{"APIC virtualization, target, path, APIC", "exits per interrupt", "kick", "HLT", "window", "EOI", "other", "host's own, subtracted", "by tracepoint", "PIN", "NPI", "PIW", "posted"},
+	}}
+	for _, r := range e.rows {
+		x.Rows = append(x.Rows, r.row(e.cpus.shared()))
+		x.Table.Rows = append(x.Table.Rows, r.cells())
+	}
+	return x
+}
+
+// row is for machines.
+func (r postedRow) row(shared bool) map[string]any {
+	c := r.counts
+	row := map[string]any{
+		"apic_virtualization": r.virtualized, "target": r.target(), "path": r.path, "apic": r.apic(),
+		"sent": c.sent, "seen": c.seen, "exits_per_interrupt": c.exits, "host_exits_per_interrupt": c.control,
+		"posted_by_tracepoint": c.posted, "posted": r.posted(), "why_not_posted": nil,
+	}
+	if why := r.whyNot(shared); why != "" {
+		row["why_not_posted"] = why
+	}
+	parts := c.parts()
+	for _, name := range partNames() {
+		row[name+"_exits_per_interrupt"] = nil
+		if parts != nil {
+			row[name+"_exits_per_interrupt"] = parts[name]
+		}
+	}
+	for _, name := range hostRows {
+		if n, ok := c.host[name]; ok {
+			row[strings.ToLower(name)] = n
+		} else {
+			row[strings.ToLower(name)] = nil
+		}
+	}
+	return row
+}
+
+func partNames() (names []string) {
+	for _, p := range exitParts {
+		names = append(names, p.name)
+	}
+	return append(names, "other")
+}
+
+// cells are for people.
+func (r postedRow) cells() []string {
+	c := r.counts
+	number := func(v float64) string { return fmt.Sprintf("%.3f", nearZero(v)) }
+	cells := []string{
+		fmt.Sprintf("%s, %s, %s, %s", onOff(r.virtualized), r.target(), r.path, r.apic()), number(c.exits),
+	}
+	parts := c.parts()
+	for _, name := range partNames() {
+		if parts == nil {
+			cells = append(cells, "-")
+		} else {
+			cells = append(cells, number(parts[name]))
+		}
+	}
+	cells = append(cells, number(c.control))
+	if c.posted != nil {
+		cells = append(cells, fmt.Sprint(*c.posted))
+	} else {
+		cells = append(cells, "-")
+	}
+	for _, name := range hostRows {
+		if n, ok := c.host[name]; ok {
+			cells = append(cells, fmt.Sprint(n))
+		} else {
+			cells = append(cells, "-")
+		}
+	}
+	if r.posted() {
+		return append(cells, "yes")
+	}
+	return append(cells, "no")
+}
+
+// nearZero keeps what a subtraction leaves of nothing from being shown as -0.
+func nearZero(v float64) float64 {
+	if v > -0.0005 && v < 0.0005 {
+		return 0
+	}
+	return v
+}
+
+// finding is the experiment's answer in one sentence: the dearest row of each kind speaks for it.
+func (e *postedExperiment) finding() string {
+	var parts []string
+	for _, virtualized := range []bool{true, false} {
+		var costs []string
+		for _, halts := range []bool{false, true} {
+			var worst *postedRow
+			for _, r := range e.rows {
+				if r.virtualized == virtualized && r.halts == halts && (worst == nil || r.counts.exits > worst.counts.exits) {
+					worst = &r
+				}
+			}
+			if worst == nil {
+				continue
+			}
+			target := "running"
+			if halts {
+				target = "halted"
+			}
+			cost := fmt.Sprintf("a %s vCPU at most %.3f exits", target, nearZero(worst.counts.exits))
+			if words := worst.words(); words != "" {
+				cost += " (" + words + ")"
+			}
+			costs = append(costs, cost)
+		}
+		if len(costs) > 0 {
+			parts = append(parts, "with APIC virtualization "+onOff(virtualized)+" an interrupt costs "+strings.Join(costs, ", "))
+		}
+	}
+	return strings.Join(parts, "; ")
+}
+
+// words names the exits that make up most of a row's cost.
+func (r postedRow) words() string {
+	if r.posted() {
+		return "posted"
+	}
+	parts := r.counts.parts()
+	var words []string
+	for _, p := range exitParts {
+		if parts[p.name] >= 0.5 {
+			words = append(words, p.word)
+		}
+	}
+	return strings.Join(words, " and ")
+}

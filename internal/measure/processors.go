@@ -1,0 +1,97 @@
+package measure
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// processors are where an experiment puts its threads: the vCPU alone on one, everything else of this process on another, so that nothing of ours
+// interrupts the guest. On a host with one processor they are the same, and the guest is interrupted whenever the injector runs.
+type processors struct {
+	target, injector int
+	before           unix.CPUSet // what this process was allowed
+}
+
+// takeProcessors moves all threads of this process to the injector's processor; give undoes it.
+func takeProcessors() (*processors, error) {
+	p := &processors{}
+	if err := unix.SchedGetaffinity(0, &p.before); err != nil {
+		return nil, fmt.Errorf("list the processors: %w", err)
+	}
+	p.injector, p.target = -1, -1
+	for cpu := range len(p.before) * 64 {
+		if p.before.IsSet(cpu) {
+			if p.injector < 0 {
+				p.injector = cpu
+			}
+			p.target = cpu
+		}
+	}
+	var one unix.CPUSet
+	one.Set(p.injector)
+	return p, moveThreads(one)
+}
+
+// shared says that there is one processor for both.
+func (p *processors) shared() bool { return p.target == p.injector }
+
+// place puts a vCPU's thread on its processor.
+func (p *processors) place(tid int) error {
+	var one unix.CPUSet
+	one.Set(p.target)
+	if err := unix.SchedSetaffinity(tid, &one); err != nil {
+		return fmt.Errorf("put thread %d on processor %d: %w", tid, p.target, err)
+	}
+	return nil
+}
+
+// give lets the threads run where they could before.
+func (p *processors) give() error { return moveThreads(p.before) }
+
+// moveThreads moves this process's threads; those that they start later inherit it.
+func moveThreads(to unix.CPUSet) error {
+	threads, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return err
+	}
+	for _, t := range threads {
+		tid, err := strconv.Atoi(t.Name())
+		if err != nil {
+			continue
+		}
+		if err := unix.SchedSetaffinity(tid, &to); err != nil && err != unix.ESRCH {
+			return fmt.Errorf("move thread %d: %w", tid, err)
+		}
+	}
+	return nil
+}
+
+// await waits until done says so. Where the guest has a processor of its own this one is kept busy, so that the wait costs no wake-up; otherwise it
+// sleeps, or the guest could not run.
+func (p *processors) await(done func() bool, limit time.Duration) bool {
+	for start := time.Now(); !done(); {
+		if time.Since(start) > limit {
+			return false
+		}
+		p.pause()
+	}
+	return true
+}
+
+// pause lets some time go by.
+func (p *processors) pause() {
+	if p.shared() {
+		time.Sleep(50 * time.Microsecond)
+	}
+}
+
+// linger lets that much time go by.
+func (p *processors) linger(d time.Duration) {
+	for start := time.Now(); time.Since(start) < d; {
+		p.pause()
+	}
+}
