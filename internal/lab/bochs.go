@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"syscall"
+	"time"
 
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
@@ -68,8 +69,20 @@ func (b bochsHost) start(cfg Config, initramfs *os.File) (_ *machine, err error)
 		return nil, err
 	}
 	go func() {
-		<-m.exited
-		channel.hangUp()
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-m.exited:
+				channel.hangUp()
+				return
+			case <-tick.C:
+				// Nothing that a kernel can do after a panic ends Bochs: a restart would have it start again.
+				if m.console.panicked() {
+					_ = m.process.Kill()
+				}
+			}
+		}
 	}()
 	return m, nil
 }

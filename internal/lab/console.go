@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"bytes"
 	"io"
 	"regexp"
 	"strings"
@@ -64,6 +65,13 @@ func (c *console) reason() string {
 		return text[len(text)-1]
 	}
 	return "its console is silent"
+}
+
+// panicked says whether the kernel has given up.
+func (c *console) panicked() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return bytes.Contains(c.text.bytes(), []byte("---[ end Kernel panic - "))
 }
 
 // telling matches lines that name a cause: those of L1's init, of a kernel

@@ -77,13 +77,12 @@ type interruptedCounts struct {
 // wakes a vCPU that waits.
 var hostRows = []string{"PIN", "NPI", "PIW"}
 
-// sample is the state of the counters at a moment.
+// sample is the state of the counters that say what the exits were.
 type sample struct {
-	at, tracedAt time.Time
-	exits        uint64
-	reasons      map[string]uint64
-	posted       *uint64
-	host         map[string]uint64
+	tracedAt time.Time
+	reasons  map[string]uint64
+	posted   *uint64
+	host     map[string]uint64
 }
 
 // interruptedRun is a guest that is being interrupted.
@@ -143,6 +142,10 @@ func measureInterrupted(ctx context.Context, sys *kvm.System, cpus *processors, 
 		return nil, err
 	}
 	first := r.guest.Count()
+	window := &window{}
+	if window.start, err = r.now(); err != nil {
+		return nil, err
+	}
 	for i := range uint64(n) {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
@@ -151,12 +154,15 @@ func measureInterrupted(ctx context.Context, sys *kvm.System, cpus *processors, 
 			return nil, err
 		}
 	}
+	if window.end, err = r.now(); err != nil {
+		return nil, err
+	}
 	after, err := r.sample()
 	if err != nil {
 		return nil, err
 	}
 	seen := r.guest.Count() - first
-	quiet, err := r.control()
+	quiet, quietWindow, err := r.control()
 	if err != nil {
 		return nil, err
 	}
@@ -167,6 +173,8 @@ func measureInterrupted(ctx context.Context, sys *kvm.System, cpus *processors, 
 		return nil, fmt.Errorf("the figures do not balance: %d interrupts sent, %d seen", n, seen)
 	}
 	c = before.perInterrupt(after, quiet, n)
+	c.control = quietWindow.rate() * window.seconds() / float64(n)
+	c.exits = window.exits()/float64(n) - c.control
 	c.sent, c.seen, c.missing = uint64(n), seen, missing
 	return c, nil
 }
@@ -273,15 +281,41 @@ func (r *interruptedRun) awaitHalt() error {
 }
 
 // control watches the guest when nobody interrupts it.
-func (r *interruptedRun) control() (quiet [2]*sample, err error) {
+func (r *interruptedRun) control() (quiet [2]*sample, w *window, err error) {
+	w = &window{}
 	if quiet[0], err = r.sample(); err != nil {
-		return quiet, err
+		return quiet, nil, err
+	}
+	if w.start, err = r.now(); err != nil {
+		return quiet, nil, err
 	}
 	r.cpus.linger(controlTime)
+	if w.end, err = r.now(); err != nil {
+		return quiet, nil, err
+	}
 	quiet[1], err = r.sample()
-	return quiet, err
+	return quiet, w, err
 }
 
+// moment is how many exits the vCPU has had by then.
+type moment struct {
+	at    time.Time
+	exits uint64
+}
+
+// window is from the first interrupt to the last one's end, or a time without: nothing of ours happens in it but what is measured.
+type window struct{ start, end moment }
+
+func (w *window) exits() float64   { return float64(w.end.exits - w.start.exits) }
+func (w *window) seconds() float64 { return w.end.at.Sub(w.start.at).Seconds() }
+func (w *window) rate() float64    { return w.exits() / w.seconds() }
+
+func (r *interruptedRun) now() (moment, error) {
+	all, err := r.guest.CPU.Stats().Read()
+	return moment{time.Now(), all["exits"]}, err
+}
+
+// sample reads what takes longer to read. Between two samples there is more than between the window's ends.
 func (r *interruptedRun) sample() (*sample, error) {
 	s := &sample{}
 	if r.exits != nil {
@@ -315,23 +349,12 @@ func (r *interruptedRun) sample() (*sample, error) {
 			s.host[name] = row.Total
 		}
 	}
-	all, err := r.guest.CPU.Stats().Read()
-	if err != nil {
-		return nil, err
-	}
-	s.at, s.exits = time.Now(), all["exits"]
 	return s, nil
 }
 
 // perInterrupt is what happened between two samples with n interrupts, less what happened in the same time without.
 func (s *sample) perInterrupt(after *sample, quiet [2]*sample, n int) *interruptedCounts {
-	share := after.at.Sub(s.at).Seconds() / quiet[1].at.Sub(quiet[0].at).Seconds()
-	control := float64(quiet[1].exits-quiet[0].exits) * share
-	c := &interruptedCounts{
-		exits:   (float64(after.exits-s.exits) - control) / float64(n),
-		control: control / float64(n),
-		host:    map[string]uint64{},
-	}
+	c := &interruptedCounts{host: map[string]uint64{}}
 	for name := range s.host {
 		c.host[name] = after.host[name] - s.host[name]
 	}

@@ -52,6 +52,7 @@ func Posted(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.R
 type postedRow struct {
 	interruptedArm
 	virtualized bool
+	shared      bool // the vCPU's processor is the injector's
 	counts      *interruptedCounts
 }
 
@@ -118,7 +119,7 @@ func (e *postedExperiment) arms(ctx context.Context, virtualized bool) error {
 		for what, why := range counts.missing {
 			e.missing[what] = why
 		}
-		e.rows = append(e.rows, postedRow{arm, virtualized, counts})
+		e.rows = append(e.rows, postedRow{arm, virtualized, e.cpus.shared(), counts})
 	}
 	return nil
 }
@@ -130,11 +131,12 @@ func onOff(on bool) string {
 	return "off"
 }
 
-// posted says whether the processor delivered the interrupts by itself: a vCPU that ran did not leave its guest for them.
-func (r postedRow) posted() bool { return !r.halts && r.counts.exits < 0.5 }
+// posted says whether the processor delivered the interrupts by itself: a vCPU that ran did not leave its guest for them. One that shares the injector's
+// processor had left it already.
+func (r postedRow) posted() bool { return !r.halts && !r.shared && r.counts.exits < 0.5 }
 
 // whyNot is what kept a row's interrupts from being posted; "" if nothing did.
-func (r postedRow) whyNot(shared bool) string {
+func (r postedRow) whyNot() string {
 	switch {
 	case r.posted():
 		return ""
@@ -142,7 +144,7 @@ func (r postedRow) whyNot(shared bool) string {
 		return "KVM does not virtualize local APICs in hardware"
 	case r.halts:
 		return "the vCPU was halted: to wake it takes its HLT's exit"
-	case shared:
+	case r.shared:
 		return "the vCPU shares the injector's processor"
 	}
 	return "the vCPU left the guest, and the host does not show why"
@@ -154,21 +156,21 @@ func (e *postedExperiment) report() report.Experiment {
 		Columns: []string{"APIC virtualization, target, path, APIC", "exits per interrupt", "kick", "HLT", "window", "EOI", "other", "host's own, subtracted", "by tracepoint", "PIN", "NPI", "PIW", "posted"},
 	}}
 	for _, r := range e.rows {
-		x.Rows = append(x.Rows, r.row(e.cpus.shared()))
+		x.Rows = append(x.Rows, r.row())
 		x.Table.Rows = append(x.Table.Rows, r.cells())
 	}
 	return x
 }
 
 // row is for machines.
-func (r postedRow) row(shared bool) map[string]any {
+func (r postedRow) row() map[string]any {
 	c := r.counts
 	row := map[string]any{
 		"apic_virtualization": r.virtualized, "target": r.target(), "path": r.path, "apic": r.apic(),
 		"sent": c.sent, "seen": c.seen, "exits_per_interrupt": c.exits, "host_exits_per_interrupt": c.control,
 		"posted_by_tracepoint": c.posted, "posted": r.posted(), "why_not_posted": nil,
 	}
-	if why := r.whyNot(shared); why != "" {
+	if why := r.whyNot(); why != "" {
 		row["why_not_posted"] = why
 	}
 	parts := c.parts()
@@ -273,6 +275,9 @@ func (e *postedExperiment) finding() string {
 func (r postedRow) words() string {
 	if r.posted() {
 		return "posted"
+	}
+	if r.shared && !r.halts {
+		return "it shares the injector's processor, whose turns are subtracted"
 	}
 	parts := r.counts.parts()
 	var words []string

@@ -19,7 +19,7 @@ import (
 func Host() Environment {
 	e := Environment{
 		Backend: kvm.Backend(), Kernel: release(), CPU: cpuinfo("model name"), CPUs: runtime.NumCPU(),
-		Hypervisor: strings.TrimRight(cpuid.CPU.HypervisorVendorString, "\x00"), Capabilities: map[string]int{},
+		Hypervisor: hypervisor(), Capabilities: map[string]int{},
 		Mitigations: bootParameter("mitigations"), TransparentHugePage: selected("/sys/kernel/mm/transparent_hugepage/enabled"),
 		Doorbell: version(),
 	}
@@ -38,6 +38,21 @@ func Host() Environment {
 	return e
 }
 
+// hypervisor is the signature in CPUID leaf 0x40000000, which says something only where the processor says that there is a hypervisor: a real one, and
+// one that Bochs interprets, answers for the last leaf that it has.
+func hypervisor() string {
+	if !cpuFlag("hypervisor") {
+		return ""
+	}
+	return strings.TrimRight(cpuid.CPU.HypervisorVendorString, "\x00")
+}
+
+// bochsFirmware says whether the firmware's tables are those of Bochs's BIOS: OEM "BOCHS ", table "BXPCFACP" (QEMU's have "BXPC    ").
+func bochsFirmware(facp string) bool {
+	b, err := os.ReadFile(facp)
+	return err == nil && len(b) >= 24 && string(b[10:24]) == "BOCHS BXPCFACP"
+}
+
 // emulated tells whether a CPU emulator interprets this host's instructions, by the signature that it gives in CPUID leaf
 // 0x40000000, or by its name for the processor.
 func emulated(signature string) (bool, string) {
@@ -51,6 +66,10 @@ func emulated(signature string) (bool, string) {
 	}
 	if signature != "" {
 		return false, "CPUID leaf 0x40000000 says " + signature + ", a hypervisor on real hardware"
+	}
+	const facp = "/sys/firmware/acpi/tables/FACP"
+	if bochsFirmware(facp) {
+		return true, facp + " is Bochs's, and CPUID names no hypervisor: Bochs's emulation"
 	}
 	return false, "CPUID names no hypervisor"
 }

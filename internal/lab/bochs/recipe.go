@@ -49,16 +49,16 @@ func (r Root) command(preload, program string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// versionLine is in Bochs's program.
-var versionLine = regexp.MustCompile(`Bochs x86 Emulator (\d+\.\d+[^\x00\n ]*)`)
+// versionNumber is in Bochs's program, which prints it after its name.
+var versionNumber = regexp.MustCompile(`\x00(\d\.\d+(?:\.\d+)?)\x00`)
 
-// Version is Bochs's, as it says itself; empty where it does not.
+// Version is Bochs's, as its program has it; empty where it is not found.
 func (r Root) Version() string {
 	b, err := os.ReadFile(r.path("usr/bin/bochs-bin"))
 	if err != nil {
 		return ""
 	}
-	if m := versionLine.FindSubmatch(b); m != nil {
+	if m := versionNumber.FindSubmatch(b); m != nil {
 		return string(m[1])
 	}
 	return ""

@@ -96,10 +96,14 @@ func serve() error {
 	if err != nil {
 		return err
 	}
-	if setup.SpareFirst {
-		if err := spareFirst(); err != nil {
-			return err
-		}
+	switch {
+	case setup.SpareFirst:
+		err = spareFirst()
+	case setup.Serial != "":
+		err = stepAside()
+	}
+	if err != nil {
+		return err
 	}
 	c := newCaller(conn)
 	if err := runJob(c, job); err != nil {
