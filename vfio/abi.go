@@ -16,7 +16,41 @@ var (
 	setIRQs        = ioctl.Request{Number: 0x3b6e, Name: "VFIO_DEVICE_SET_IRQS"}
 	deviceReset    = ioctl.Request{Number: 0x3b6f, Name: "VFIO_DEVICE_RESET"}
 	mapDMA         = ioctl.Request{Number: 0x3b71, Name: "VFIO_IOMMU_MAP_DMA"}
+	deviceBind     = ioctl.Request{Number: 0x3b76, Name: "VFIO_DEVICE_BIND_IOMMUFD"}
+	deviceAttach   = ioctl.Request{Number: 0x3b77, Name: "VFIO_DEVICE_ATTACH_IOMMUFD_PT"}
 )
+
+// Requests of linux/iommufd.h: _IO(';', 0x80 + n).
+var (
+	ioasAllocate = ioctl.Request{Number: 0x3b81, Name: "IOMMU_IOAS_ALLOC"}
+	ioasMapRange = ioctl.Request{Number: 0x3b85, Name: "IOMMU_IOAS_MAP"}
+)
+
+// ioasAlloc is struct iommu_ioas_alloc.
+type ioasAlloc struct{ Size, Flags, ID uint32 }
+
+// ioasMap is struct iommu_ioas_map.
+type ioasMap struct {
+	Size, Flags, IOAS, _ uint32
+	UserVA, Length, IOVA uint64
+}
+
+// Flags of an ioasMap.
+const (
+	ioasFixedIOVA = 1 << 0 // IOMMU_IOAS_MAP_FIXED_IOVA
+	ioasWriteable = 1 << 1 // IOMMU_IOAS_MAP_WRITEABLE
+	ioasReadable  = 1 << 2 // IOMMU_IOAS_MAP_READABLE
+)
+
+// bindIOMMUFD is struct vfio_device_bind_iommufd.
+type bindIOMMUFD struct {
+	Argsz, Flags uint32
+	FD           int32
+	DeviceID     uint32
+}
+
+// attachIOMMUFD is struct vfio_device_attach_iommufd_pt, before a process address space had an identifier in it.
+type attachIOMMUFD struct{ Argsz, Flags, ID uint32 }
 
 const (
 	apiVersion   = 0 // VFIO_API_VERSION

@@ -5,34 +5,25 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"doorbell/guest/memory"
-	"doorbell/internal/ioctl"
 	"doorbell/internal/kvm"
 	"doorbell/vfio/sysfs"
 
 	"golang.org/x/sys/unix"
 )
 
-const (
-	vfioDir       = "/dev/vfio"
-	containerPath = vfioDir + "/vfio"
-	// unsafeParameter lets type 1 take devices whose interrupts are not remapped.
-	unsafeParameter = "/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts"
-)
+// vfioDir has VFIO's devices.
+const vfioDir = "/dev/vfio"
 
-// Container is one machine's devices: an address space of the IOMMU in which every device finds guest memory at its guest-physical addresses
-// (VFIO's type 1). It is used by one goroutine.
+// Container is one machine's devices: an address space of the IOMMU in which every device finds guest memory at its guest-physical addresses. It is used
+// by one goroutine.
 type Container struct {
 	cfg       ContainerConfig
-	fd        int
-	hasIOMMU  bool
+	space     addressSpace
 	remapping sysfs.Remapping
-	groups    []*group
 	kvm       *kvm.VFIODevice
 }
 
@@ -43,14 +34,31 @@ type ContainerConfig struct {
 	Memory []memory.Region
 	// Unsafe takes devices without interrupt remapping, too.
 	Unsafe bool
+	// Groups has devices passed through by their groups even where the host has iommufd.
+	Groups bool
 	// Warn takes one line at a time.
 	Warn func(format string, args ...any)
 }
 
-// group is an open group of the IOMMU.
-type group struct{ number, fd int }
+// addressSpace is one of the kernel's two interfaces to the IOMMU.
+type addressSpace interface {
+	// name is what the interface is called.
+	name() string
+	// open opens a device and puts it into the address space. The caller closes the descriptor before the address space.
+	open(d sysfs.Device) (fd int, err error)
+	// release is called before a device's descriptor is closed.
+	release(fd int) error
+	// close gives up what open has opened beside the devices.
+	close() error
+}
 
-// NewContainer opens VFIO. Errors are *UnsupportedError where the host has none, or *UnsafeError.
+// inUse is the error of a device that somebody has.
+func inUse(d sysfs.Device) error {
+	return fmt.Errorf("%s: the machine has it already, or another process has", d)
+}
+
+// NewContainer opens VFIO: by iommufd and the devices' own files where the host has them, otherwise by groups. Errors are *UnsupportedError where the
+// host has none, or *UnsafeError.
 func NewContainer(c ContainerConfig) (*Container, error) {
 	if !c.Host.HasIOMMU() {
 		return nil, &UnsupportedError{sysfs.ErrNoIOMMU.Error()}
@@ -65,25 +73,26 @@ func NewContainer(c ContainerConfig) (*Container, error) {
 		}
 		c.Warn("interrupt remapping is off (%s): the guest's devices can send any interrupt to the host", r.Evidence)
 	}
-	fd, err := unix.Open(containerPath, unix.O_RDWR|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, openError(containerPath, err)
-	}
-	t := &Container{cfg: c, fd: fd, remapping: r}
-	if v, err := ioctl.Value(fd, getAPIVersion, 0); err != nil || v != apiVersion {
-		return nil, errors.Join(fmt.Errorf("VFIO_GET_API_VERSION: %d: want %d: %w", v, apiVersion, unix.EINVAL), t.Close())
-	}
-	if ok, err := ioctl.Value(fd, checkExtension, type1v2IOMMU); err != nil || ok == 0 {
-		return nil, errors.Join(&UnsupportedError{"the kernel's VFIO has no type 1 IOMMU driver: modprobe vfio_iommu_type1"}, t.Close())
-	}
+	t := &Container{cfg: c, remapping: r}
 	if t.kvm, err = c.VM.CreateVFIODevice(); err != nil {
-		return nil, errors.Join(err, t.Close())
+		return nil, err
+	}
+	if !c.Groups && hasIOMMUFD() {
+		t.space, err = newIOMMUFD(t)
+	} else {
+		t.space, err = newType1(t)
+	}
+	if err != nil {
+		return nil, errors.Join(err, t.kvm.Close())
 	}
 	return t, nil
 }
 
 // Remapping is what is known of the host's interrupt remapping.
 func (t *Container) Remapping() sysfs.Remapping { return t.remapping }
+
+// Interface is the kernel's interface that devices are passed through by: "iommufd", or "type1" for a container with groups.
+func (t *Container) Interface() string { return t.space.name() }
 
 // check says why a device cannot be passed through, by what sysfs shows.
 func (t *Container) check(d sysfs.Device) error {
@@ -108,119 +117,46 @@ func (t *Container) check(d sysfs.Device) error {
 	return nil
 }
 
-// open opens a device, and its group if it is the first of it. The caller closes the descriptor.
+// open opens a device in the address space. The caller closes the descriptor.
 func (t *Container) open(d sysfs.Device) (fd int, err error) {
 	if err := t.check(d); err != nil {
 		return -1, err
 	}
-	g, err := t.group(d)
-	if err != nil {
-		return -1, err
-	}
-	name, err := unix.BytePtrFromString(d.Address.String())
-	if err != nil {
-		return -1, err
-	}
-	fd, err = ioctl.Pointer(g.fd, groupGetDevice, name)
-	if errors.Is(err, unix.EBUSY) {
-		return -1, fmt.Errorf("%s: the machine has it already, or another process has", d)
-	}
-	if err != nil {
-		return -1, failed(groupGetDevice, err, "%s", d)
-	}
-	unix.CloseOnExec(fd)
-	return fd, nil
+	return t.space.open(d)
 }
 
-// group opens a device's group and attaches it; the first one makes the address space.
-func (t *Container) group(d sysfs.Device) (*group, error) {
-	if i := slices.IndexFunc(t.groups, func(g *group) bool { return g.number == d.Group }); i >= 0 {
-		return t.groups[i], nil
+// allowUnsafe has the kernel take devices without interrupt remapping, if that is wanted and needed, until the returned function is called.
+func (t *Container) allowUnsafe(parameter string) (restore func(), err error) {
+	if !t.cfg.Unsafe || t.remapping.On {
+		return func() {}, nil
 	}
-	path := filepath.Join(vfioDir, strconv.Itoa(d.Group))
-	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, openError(path, err)
-	}
-	if err := t.attach(fd, d); err != nil {
-		unix.Close(fd)
-		return nil, err
-	}
-	g := &group{d.Group, fd}
-	t.groups = append(t.groups, g)
-	return g, t.kvm.AddGroup(fd)
-}
-
-// attach puts an open group into the address space.
-func (t *Container) attach(fd int, d sysfs.Device) error {
-	status := groupStatus{}
-	status.Argsz = ioctl.Size(status)
-	if _, err := ioctl.Pointer(fd, groupGetStatus, &status); err != nil {
-		return failed(groupGetStatus, err, "group %d", d.Group)
-	}
-	if status.Flags&groupViable == 0 {
-		return fmt.Errorf("%s: VFIO says that IOMMU group %d is not viable: a device of it belongs to the host", d, d.Group)
-	}
-	if t.cfg.Unsafe && !t.remapping.On {
-		restore, err := allowUnsafe()
-		if err != nil {
-			return err
-		}
-		defer restore()
-	}
-	container := int32(t.fd)
-	if _, err := ioctl.Pointer(fd, groupSetCont, &container); err != nil {
-		return t.attachError(groupSetCont, err, d)
-	}
-	if t.hasIOMMU {
-		return nil
-	}
-	if _, err := ioctl.Value(t.fd, setIOMMU, type1v2IOMMU); err != nil {
-		return t.attachError(setIOMMU, err, d)
-	}
-	t.hasIOMMU = true
-	return t.mapMemory()
-}
-
-// attachError explains a group's refusal: EPERM is the kernel's own check for interrupt remapping.
-func (t *Container) attachError(r ioctl.Request, err error, d sysfs.Device) error {
-	if errors.Is(err, unix.EPERM) {
-		return fmt.Errorf("%s: %w", d, &UnsafeError{r.Name + " says so"})
-	}
-	return failed(r, err, "group %d of %s", d.Group, d)
-}
-
-// allowUnsafe has type 1 take devices without interrupt remapping until the returned function is called.
-func allowUnsafe() (restore func(), err error) {
-	was, err := os.ReadFile(unsafeParameter)
+	was, err := os.ReadFile(parameter)
 	if err != nil {
 		return nil, fmt.Errorf("--unsafe-interrupts: %w", err)
 	}
 	if strings.TrimSpace(string(was)) == "Y" {
 		return func() {}, nil
 	}
-	if err := os.WriteFile(unsafeParameter, []byte("Y"), 0); err != nil {
-		return nil, fmt.Errorf("--unsafe-interrupts needs to set %s: %w", unsafeParameter, err)
+	if err := os.WriteFile(parameter, []byte("Y"), 0); err != nil {
+		return nil, fmt.Errorf("--unsafe-interrupts needs to set %s: %w", parameter, err)
 	}
-	return func() { _ = os.WriteFile(unsafeParameter, was, 0) }, nil
+	return func() { _ = os.WriteFile(parameter, was, 0) }, nil
 }
 
-// mapMemory lets devices reach guest memory. All of it is pinned: the host cannot swap what a device may write to.
-func (t *Container) mapMemory() error {
+// mapMemory lets devices reach guest memory, by mapOne. All of it is pinned: the host cannot swap what a device may write to.
+func (t *Container) mapMemory(mapOne func(memory.Region) error) error {
 	size := uint64(0)
 	for _, r := range t.cfg.Memory {
 		size += r.Size
 	}
 	raiseMemlock(size)
 	for _, r := range t.cfg.Memory {
-		m := dmaMap{Flags: dmaRead | dmaWrite, VAddr: ioctl.Address(r.Host), IOVA: r.GPA, Size: r.Size}
-		m.Argsz = ioctl.Size(m)
-		_, err := ioctl.Pointer(t.fd, mapDMA, &m)
-		switch {
-		case errors.Is(err, unix.ENOMEM):
+		err := mapOne(r)
+		if errors.Is(err, unix.ENOMEM) {
 			return memlockError(size, err)
-		case err != nil:
-			return failed(mapDMA, err, "guest memory %#x+%#x", r.GPA, r.Size)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil
@@ -242,20 +178,8 @@ func memlockError(size uint64, err error) error {
 		return fmt.Errorf("%s of guest memory have to stay in RAM for the device, but the limit for locked memory (RLIMIT_MEMLOCK) is %s: "+
 			"ulimit -l unlimited, or be root: %w", memory.FormatSize(size), memory.FormatSize(l.Cur), err)
 	}
-	return failed(mapDMA, err, "%s of guest memory, which have to stay in RAM", memory.FormatSize(size))
+	return fmt.Errorf("%s of guest memory have to stay in RAM: %w", memory.FormatSize(size), err)
 }
 
 // Close gives groups and address space up. Devices have been closed.
-func (t *Container) Close() error {
-	var errs []error
-	for _, g := range t.groups {
-		if t.kvm != nil {
-			errs = append(errs, t.kvm.RemoveGroup(g.fd))
-		}
-		errs = append(errs, unix.Close(g.fd))
-	}
-	if t.kvm != nil {
-		errs = append(errs, t.kvm.Close())
-	}
-	return errors.Join(append(errs, unix.Close(t.fd))...)
-}
+func (t *Container) Close() error { return errors.Join(t.space.close(), t.kvm.Close()) }

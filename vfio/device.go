@@ -39,7 +39,7 @@ func openDevice(t *Container, d sysfs.Device) (*device, error) {
 	}
 	dev := &device{Device: d, fd: fd}
 	if err := dev.ask(); err != nil {
-		return nil, errors.Join(err, unix.Close(fd))
+		return nil, errors.Join(err, t.space.release(fd), unix.Close(fd))
 	}
 	return dev, nil
 }

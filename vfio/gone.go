@@ -47,10 +47,10 @@ func (w *watch) wait(p *Passed) {
 		case fds[0].Revents != 0:
 			return
 		case fds[1].Revents != 0:
-			p.cfg.Gone("the host wants it back")
+			p.cfg.Gone("the host wants it back", true)
 			return
 		case fds[2].Revents != 0:
-			p.cfg.Gone("it reports an error")
+			p.cfg.Gone("it reports an error", false)
 			return
 		}
 	}

@@ -24,8 +24,8 @@ type Config struct {
 	Line func() (*irqchip.Resampled, error)
 	// OnError hears of what fails while the guest runs.
 	OnError func(error)
-	// Gone is called, once, when the host wants the device back or the device has failed: the guest is to lose it.
-	Gone func(why string)
+	// Gone is called, once, when the host wants the device back, which then works still, or the device has failed: the guest is to lose it.
+	Gone func(why string, works bool)
 }
 
 // Passed is a device of the host that is the guest's.
@@ -237,6 +237,7 @@ func (p *Passed) Lose() {
 	for _, b := range p.bars {
 		p.cfg.error(b.close())
 	}
+	p.cfg.error(p.cfg.Container.space.release(p.dev.fd))
 	p.cfg.error(p.dev.leave())
 }
 
@@ -269,6 +270,7 @@ func (p *Passed) Close() error {
 		if err := p.dev.reset(); err != nil {
 			p.cfg.Container.cfg.Warn("%v", err)
 		}
+		errs = append(errs, p.cfg.Container.space.release(p.dev.fd))
 	}
 	return errors.Join(append(errs, unix.Close(p.dev.fd))...)
 }

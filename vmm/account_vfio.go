@@ -11,13 +11,15 @@ type VFIOAccount struct {
 	Device            string            `json:"device"` // vendor and device number, in hexadecimal
 	DriverWas         *string           `json:"driver_was"`
 	Group             int               `json:"iommu_group"`
+	Interface         string            `json:"iommu_interface"` // the kernel's that it was passed through by: type1 or iommufd
 	Resets            bool              `json:"resets"`
 	Remapping         bool              `json:"interrupt_remapping"`
 	RemappingEvidence string            `json:"interrupt_remapping_evidence"`
 	IOMMUs            []IOMMURow        `json:"iommus"`
 	Restarts          uint64            `json:"msix_restarts"` // to have more vectors, where the host cannot add any
 	Vectors           []VFIOVectorRow   `json:"vectors"`
-	Lost              string            `json:"lost"` // why the guest has lost it; empty: it has not
+	Lost              string            `json:"lost"`         // why the guest has lost it; empty: it has not
+	LetGo             bool              `json:"guest_let_go"` // and its driver had left it before
 	Events            []EventRow        `json:"events"`
 	Missing           map[string]string `json:"not_measured,omitempty"`
 }
@@ -64,10 +66,11 @@ func (p *passedDevices) account(vcpus int, posting irqchip.Posting) []VFIOAccoun
 	for _, d := range p.devices {
 		a := d.Account(posting)
 		row := VFIOAccount{
-			Address: a.Device.Address.String(), Device: a.Device.Identity(), Group: a.Device.Group, Resets: a.Resets, Restarts: a.Restarts,
-			Remapping: remapping.On, RemappingEvidence: remapping.Evidence, Lost: d.why(), Events: d.events.list(), Vectors: []VFIOVectorRow{}, IOMMUs: []IOMMURow{},
+			Address: a.Device.Address.String(), Device: a.Device.Identity(), Group: a.Device.Group, Interface: p.container.Interface(), Resets: a.Resets, Restarts: a.Restarts,
+			Remapping: remapping.On, RemappingEvidence: remapping.Evidence, Events: d.events.list(), Vectors: []VFIOVectorRow{}, IOMMUs: []IOMMURow{},
 			Missing: map[string]string{"exits_per_irq": "the exits of a boot cannot be told apart by interrupt"},
 		}
+		row.Lost, row.LetGo = d.loss()
 		if a.DriverWas != "" {
 			row.DriverWas = &a.DriverWas
 		} else {
@@ -103,9 +106,9 @@ func vfioVectorRow(v vfio.VectorAccount, vcpus int) VFIOVectorRow {
 	return row
 }
 
-// why is why the guest has lost the device.
-func (d *passedDevice) why() string {
+// loss is why the guest has lost the device, and whether its driver had left it before.
+func (d *passedDevice) loss() (why string, letGo bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.lost
+	return d.lost, d.letGo
 }

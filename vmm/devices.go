@@ -83,6 +83,9 @@ func (m *Machine) acpi() (acpi.Tables, error) {
 		acpi.Mailbox{Base: mailbox.Base, Size: mailbox.Size},
 		bridge,
 	}}
+	if m.vfio != nil {
+		c.Devices = append(c.Devices, m.ejector())
+	}
 	for id := range m.cfg.VCPUs {
 		c.APICIDs = append(c.APICIDs, uint32(id))
 	}

@@ -6,7 +6,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
+	"doorbell/guest/acpi"
+	"doorbell/internal/device/eject"
+	"doorbell/internal/ledger"
 	"doorbell/irqchip"
 	"doorbell/vfio"
 	"doorbell/vfio/sysfs"
@@ -18,6 +22,7 @@ const (
 	maxVFIO  = 16
 	intxGSI  = 16
 	intxPins = 8
+	ejectGSI = 9
 )
 
 // VFIOAuto is the name of the only device that can be passed through.
@@ -43,14 +48,18 @@ func ParseDevice(s string) (string, error) {
 type passedDevices struct {
 	container *vfio.Container
 	devices   []*passedDevice
+	eject     *eject.Register
+	closing   chan struct{} // closed when the machine gives them back
 }
 
 // passedDevice is one of them.
 type passedDevice struct {
 	*vfio.Passed
 	events eventLog
-	mu     sync.Mutex // guards lost
+	slot   int        // its number on the bus
+	mu     sync.Mutex // guards lost and letGo
 	lost   string     // why the guest has lost it
+	letGo  bool       // the guest's driver had left it before
 }
 
 // createVFIO passes the devices of the configuration through.
@@ -68,7 +77,15 @@ func (m *Machine) createVFIO() error {
 	if err != nil {
 		return fmt.Errorf("--device vfio: %w", err)
 	}
-	m.vfio = &passedDevices{container: container}
+	m.vfio = &passedDevices{container: container, closing: make(chan struct{})}
+	line, err := m.chip.NewLine(ejectGSI, m.ledger.AddLine("eject", ejectGSI))
+	if err != nil {
+		return err
+	}
+	m.vfio.eject = eject.New(line)
+	if err := m.bus.add("eject", ledger.Port, acpi.EjectPort, acpi.EjectSize, eject.Size, m.vfio.eject); err != nil {
+		return err
+	}
 	for i, a := range addresses {
 		if err := m.passDevice(a, vfioSlot+i); err != nil {
 			return fmt.Errorf("--device vfio=%s: %w", a, err)
@@ -124,14 +141,14 @@ func ChooseDevice(name string) (sysfs.Address, error) {
 
 // passDevice puts one device on the bus.
 func (m *Machine) passDevice(a sysfs.Address, slot int) error {
-	d := &passedDevice{}
+	d := &passedDevice{slot: slot}
 	gsi := intxPin(slot)
 	name := "vfio " + a.String()
 	p, err := vfio.New(vfio.Config{
 		Container: m.vfio.container, Address: a, Name: name, Vectors: m.chip, Slots: m.slots,
 		Line:    func() (*irqchip.Resampled, error) { return m.chip.NewResampled(gsi, m.ledger.AddLine(name, gsi)) },
 		OnError: d.events.add,
-		Gone:    func(why string) { m.loseDevice(d, why) },
+		Gone:    func(why string, works bool) { m.loseDevice(d, why, works) },
 	})
 	if err != nil {
 		return err
@@ -144,11 +161,26 @@ func (m *Machine) passDevice(a sysfs.Address, slot int) error {
 	return p.Start()
 }
 
-// loseDevice takes a device off the bus while the guest runs: its driver finds registers that read as ones, as those of a device that was pulled out.
-func (m *Machine) loseDevice(d *passedDevice, why string) {
+// ejectPatience is how long a guest has to let go of a device that still works.
+const ejectPatience = 5 * time.Second
+
+// loseDevice takes a device off the bus while the guest runs, which is asked to let go of it. From a device that still works its driver may take leave
+// first; one that is gone, or whose guest does not let go in time, has registers that read as ones, as those of a device that was pulled out.
+func (m *Machine) loseDevice(d *passedDevice, why string, works bool) {
 	m.cfg.Warn("the guest loses %s: %s", d, why)
+	gone := m.vfio.eject.Request(d.slot)
+	letGo := false
+	if works {
+		select {
+		case <-gone:
+			letGo = true
+		case <-time.After(ejectPatience):
+			m.cfg.Warn("the guest has not let go of %s in %v: it is pulled out", d, ejectPatience)
+		case <-m.vfio.closing:
+		}
+	}
 	d.mu.Lock()
-	d.lost = why
+	d.lost, d.letGo = why, letGo
 	d.mu.Unlock()
 	m.pci.segment.Detach(d.Function())
 	d.Lose()
@@ -166,6 +198,15 @@ func (m *Machine) intx() map[int]uint32 {
 	return pins
 }
 
+// ejector describes to the guest how it is asked to let go of passed-through devices.
+func (m *Machine) ejector() acpi.Ejector {
+	e := acpi.Ejector{GSI: ejectGSI, Devices: map[int]bool{}}
+	for i := range m.cfg.VFIO {
+		e.Devices[vfioSlot+i] = true
+	}
+	return e
+}
+
 // activeLow are the pins of the IOAPIC that PCI's INTx# pull low.
 func (m *Machine) activeLow() (pins uint32) {
 	for _, gsi := range m.intx() {
@@ -176,6 +217,7 @@ func (m *Machine) activeLow() (pins uint32) {
 
 // close gives the devices back. The guest does not run any more and the bus has been reset.
 func (p *passedDevices) close() error {
+	close(p.closing)
 	var errs []error
 	for _, d := range p.devices {
 		errs = append(errs, d.Close())

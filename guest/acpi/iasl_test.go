@@ -160,3 +160,24 @@ func TestDisassemblyOf1024CPUs(t *testing.T) {
 		t.Error("the DSDT lacks processor C3FF")
 	}
 }
+
+// TestEjector: the guest is told which device to let go of, and says when it has.
+func TestEjector(t *testing.T) {
+	cfg := pc(1)
+	cfg.Devices = append(cfg.Devices, HostBridge{ECAM: 0xe0000000, Memory32: PCIWindow{0xe8000000, 0xf7ffffff}}, Ejector{GSI: 9, Devices: map[int]bool{8: true, 23: true}})
+	tables, err := Build(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dsl := disassemble(t, tables)["DSDT"]
+	for _, want := range []string{
+		`"ACPI0013"`, `OperationRegion \(REGS, SystemIO, 0x0608, 0x04\)`, `GONE,\s+32`,
+		`Device \(S08\)`, `Name \(_ADR, 0x00080000\)`, `Name \(_ADR, 0x00170000\)`,
+		`Method \(_EJ0, 1, Serialized\)[^{]*\{\s+\\_SB\.EJCT\.GONE = 0x00000100\b`, `GONE = 0x00800000`,
+		`Method \(_EVT, 1, Serialized\)[^{]*\{\s+If \(\(GONE & 0x00000100\)\)\s+\{\s+Notify \(\\_SB\.PCI0\.S08, 0x03\)`,
+	} {
+		if !regexp.MustCompile(want).MatchString(dsl) {
+			t.Errorf("no %s in\n%s", want, dsl)
+		}
+	}
+}

@@ -18,7 +18,7 @@ func vfioTables(w io.Writer, devices []vmm.VFIOAccount) {
 		if !d.Remapping {
 			remapping = "NOT remapped"
 		}
-		heading(w, "Passed through: %s [%s], IOMMU group %d%s; its interrupts are %s (%s)", d.Address, d.Device, d.Group, was, remapping, d.RemappingEvidence)
+		heading(w, "Passed through: %s [%s], by %s, IOMMU group %d%s; its interrupts are %s (%s)", d.Address, d.Device, d.Interface, d.Group, was, remapping, d.RemappingEvidence)
 		t := columns(w)
 		fmt.Fprintln(t, "kind\tvector\tfired\tmasked\tre-fired\thost IRQ\tvCPU\tguest vector\tposted\t  why not")
 		for _, v := range d.Vectors {
@@ -36,7 +36,11 @@ func vfioTables(w io.Writer, devices []vmm.VFIOAccount) {
 		}
 		t.Flush()
 		if d.Lost != "" {
-			heading(w, "The guest lost %s: %s", d.Address, d.Lost)
+			how := "it was pulled out under its driver"
+			if d.LetGo {
+				how = "its driver had let go of it"
+			}
+			heading(w, "The guest lost %s: %s; %s", d.Address, d.Lost, how)
 		}
 		for _, e := range d.Events {
 			heading(w, "%s, %d times: %s", d.Address, e.Count, printable(e.Event))

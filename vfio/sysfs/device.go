@@ -150,3 +150,17 @@ func (h Host) Candidates() ([]Device, error) {
 	all, err := h.Devices()
 	return slices.DeleteFunc(all, func(d Device) bool { return d.Driver != VFIODriver }), err
 }
+
+// VFIODevice is the name of a device's own file in /dev/vfio/devices (Linux 6.6, CONFIG_VFIO_DEVICE_CDEV).
+func (h Host) VFIODevice(a Address) (string, error) {
+	entries, err := os.ReadDir(h.path(devicesDir, a.String(), "vfio-dev"))
+	if err != nil {
+		return "", fmt.Errorf("VFIO has no file for it: %w", err)
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), "vfio") {
+			return e.Name(), nil
+		}
+	}
+	return "", errors.New("VFIO has no file for it")
+}
