@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +24,8 @@ import (
 	"doorbell/irqchip"
 	"doorbell/vfio/sysfs"
 	"doorbell/vmm"
+
+	"golang.org/x/sys/unix"
 )
 
 // These tests are for a lab with devices: see LAB_VFIO in the Makefile.
@@ -100,6 +103,13 @@ func passNetwork(t testing.TB, address, chip string, each uint64) {
 		if r.Posted || r.WhyNotPosted == nil || *r.WhyNotPosted == "" {
 			t.Errorf("vector %d: posted %v, %v", r.Vector, r.Posted, r.WhyNotPosted)
 		}
+		// An injection, and an EOI that a paravirtualized guest may spare.
+		if e := r.ExitsPerIRQ; e == nil || *e < 1 || *e > 2 {
+			t.Errorf("vector %d: exits per interrupt %v; not measured: %v", r.Vector, e, v.Missing)
+		}
+	}
+	if p := d.VM.Posting; p == nil || p.APICVirtualized || p.WhyNot == nil {
+		t.Errorf("posting: %+v", p)
 	}
 	if len(v.Vectors) < 3 {
 		t.Errorf("%d vectors", len(v.Vectors))
@@ -288,6 +298,34 @@ func TestVFIOLost(t *testing.T) {
 			b.want(t, 0, b.stdout, "taken from "+driver)
 		})
 	}
+}
+
+// TestVFIOMemlock: a process that may not pin the guest's memory hears which limit it is, and leaves nothing behind.
+func TestVFIOMemlock(t *testing.T) {
+	address := passedDevice(t, virtioNetID)
+	var was unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_MEMLOCK, &was); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unix.Rlimit{Cur: 1 << 20, Max: 1 << 20}); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := unix.Setrlimit(unix.RLIMIT_MEMLOCK, &was); err != nil {
+			t.Error(err)
+		}
+	}()
+	result := make(chan outcome)
+	go func() {
+		// The limit is not root's: the program is started without that capability. The thread ends with the goroutine.
+		runtime.LockOSThread()
+		if err := unix.Prctl(unix.PR_CAPBSET_DROP, unix.CAP_IPC_LOCK, 0, 0, 0); err != nil {
+			t.Error(err)
+		}
+		result <- doorbell(t, "", "boot", "--host", "here", "--net", "none", "--device", "vfio="+address)
+	}()
+	o := <-result
+	o.want(t, 1, o.stderr, "512 MiB of guest memory have to stay in RAM", "(RLIMIT_MEMLOCK) is 1 MiB", "ulimit -l unlimited")
 }
 
 // firing says whether a guest's driver has taken vectors of a device.

@@ -8,14 +8,28 @@ import (
 	"strings"
 
 	"doorbell/internal/guestreport"
+	"doorbell/vfio/sysfs"
 )
 
 // HostIRQ is one of a device's interrupts as the host's /proc/interrupts has it.
 type HostIRQ struct {
 	IRQ        int
-	Count      uint64 // on all processors
-	Controller string // such as IR-PCI-MSI
-	Affinity   string // the processors that it goes to, as a list; empty where the host does not say
+	Count      uint64      // on all processors
+	Controller string      // such as IR-PCI-MSI
+	Affinity   string      // the processors that it goes to, as a list; empty where the host does not say
+	Remapping  *sysfs.IRTE // its row of the IOMMU's interrupt remapping table; nil where the host does not show it
+}
+
+// withRemapping finds the rows' entries in the remapping tables.
+func withRemapping(host sysfs.Host, source sysfs.Address, rows map[int]HostIRQ) {
+	table, err := host.IRTable()
+	if err != nil {
+		return
+	}
+	for vector, r := range rows {
+		r.Remapping = host.EntryOf(table, source, r.IRQ, vector)
+		rows[vector] = r
+	}
 }
 
 // affinity is where the host has its interrupt controllers send an interrupt.

@@ -6,6 +6,7 @@ import (
 
 	"doorbell/internal/pci"
 	"doorbell/irqchip"
+	"doorbell/vfio/sysfs"
 )
 
 // none is no kind of interrupts.
@@ -189,6 +190,7 @@ func (q *interrupts) soFar(index int) map[int]vectorAccount {
 	if err != nil {
 		return all // the account lacks what could not be read
 	}
+	withRemapping(sysfs.Host{}, q.dev.Address, rows)
 	for n, row := range rows {
 		count := row.Count
 		if index == irqINTx {

@@ -37,9 +37,9 @@ ERR:          0
 		index   int
 		want    map[int]HostIRQ
 	}{
-		{"0000:00:04.0", irqMSIX, map[int]HostIRQ{0: {27, 7, "IR-PCI-MSI", ""}, 2: {28, 712345, "IR-PCI-MSI", "2-3"}}},
-		{"0000:00:04.0", irqMSI, map[int]HostIRQ{1: {30, 9, "IR-PCI-MSI", ""}}},
-		{"0000:00:05.0", irqINTx, map[int]HostIRQ{0: {20, 12, "IR-IO-APIC", ""}}},
+		{"0000:00:04.0", irqMSIX, map[int]HostIRQ{0: {27, 7, "IR-PCI-MSI", "", nil}, 2: {28, 712345, "IR-PCI-MSI", "2-3", nil}}},
+		{"0000:00:04.0", irqMSI, map[int]HostIRQ{1: {30, 9, "IR-PCI-MSI", "", nil}}},
+		{"0000:00:05.0", irqINTx, map[int]HostIRQ{0: {20, 12, "IR-IO-APIC", "", nil}}},
 		{"0000:00:06.0", irqMSIX, map[int]HostIRQ{}},
 	} {
 		got, err := hostIRQs(path, c.address, c.index)

@@ -34,6 +34,7 @@ type Account struct {
 	UserspaceExits []ledger.AccessRow `json:"userspace_exits"`
 	Lines          []ledger.LineRow   `json:"interrupt_lines"`
 	Interrupts     ledger.Interrupts  `json:"interrupts"`
+	Posting        *PostingAccount    `json:"posting"`
 	Net            *NetAccount        `json:"net,omitempty"`
 	VFIO           []VFIOAccount      `json:"vfio,omitempty"`
 	NMIs           []NMIRow           `json:"nmis,omitempty"` // where the NMI button was pressed

@@ -19,7 +19,7 @@ func (m *Machine) interrupts(a *Account, traced *kvmtrace.InterruptCounts, err e
 	case err != nil:
 		a.missing("interrupts", err.Error())
 	case traced == nil:
-		a.missing("interrupts", "KVM's own controllers were not watched: boot --vectors does that")
+		a.missing("interrupts", notWatched)
 	default:
 		addKVM(&rows, traced, m.chip.Name() == irqchip.KernelName)
 	}
@@ -27,10 +27,12 @@ func (m *Machine) interrupts(a *Account, traced *kvmtrace.InterruptCounts, err e
 	return rows
 }
 
+const notWatched = "KVM's own controllers were not watched: boot --vectors does that"
+
 // addKVM adds the rows of KVM's local APICs and, if it is KVM's, of the IOAPIC.
 func addKVM(rows *ledger.Interrupts, c *kvmtrace.InterruptCounts, ioapic bool) {
 	vectors := map[kvmtrace.Vector]bool{}
-	for _, m := range []map[kvmtrace.Vector]uint64{c.Accepted, c.Delivered, c.Ended, c.PVEnded} {
+	for _, m := range []map[kvmtrace.Vector]uint64{c.Accepted, c.Posted, c.Delivered, c.Ended, c.PVEnded} {
 		for v := range m {
 			vectors[v] = true
 		}
@@ -43,7 +45,7 @@ func addKVM(rows *ledger.Interrupts, c *kvmtrace.InterruptCounts, ioapic bool) {
 		return &n
 	}
 	for v := range vectors {
-		r := ledger.VectorRow{VCPU: v.VCPU, Vector: v.Vector, Path: "KVM's local APIC", Raised: of(c.Accepted, v), Delivered: of(c.Delivered, v)}
+		r := ledger.VectorRow{VCPU: v.VCPU, Vector: v.Vector, Path: "KVM's local APIC", Raised: of(c.Accepted, v), Posted: of(c.Posted, v), Delivered: of(c.Delivered, v)}
 		if c.Ended != nil {
 			r.EOIs, r.EOIsWithoutExit = of(c.Ended, v), of(c.PVEnded, v)
 		}

@@ -66,6 +66,8 @@ type VectorRow struct {
 	// Posted says that nothing keeps KVM from posting it to a running vCPU, without an exit; WhyNotPosted is what does.
 	Posted       bool    `json:"posted"`
 	WhyNotPosted *string `json:"why_not_posted"`
+	// ExitsPerIRQ is what an interrupt of it cost, where KVM's controllers were watched.
+	ExitsPerIRQ *float64 `json:"exits_per_irq"`
 }
 
 // account reads the card's counts. The guest does not run any more.

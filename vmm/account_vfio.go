@@ -3,6 +3,7 @@ package vmm
 import (
 	"doorbell/irqchip"
 	"doorbell/vfio"
+	"doorbell/vfio/sysfs"
 )
 
 // VFIOAccount is what one passed-through device did.
@@ -42,21 +43,24 @@ type IOMMURow struct {
 
 // VFIOVectorRow is the account of one interrupt of a passed-through device.
 type VFIOVectorRow struct {
-	Kind           string   `json:"kind"` // MSI-X, MSI or INTx
-	Vector         int      `json:"vector"`
-	Fired          uint64   `json:"fired"` // interrupts that the host took from the device
-	HostIRQ        *int     `json:"host_irq"`
-	HostController *string  `json:"host_controller"`
-	HostAffinity   *string  `json:"host_affinity"` // the host's processors that take it
-	Posted         bool     `json:"posted"`
-	WhyNotPosted   *string  `json:"why_not_posted"`
-	VCPU           *int     `json:"vcpu"`
-	IDTVector      *uint8   `json:"idt_vector"`
-	ExitsPerIRQ    *float64 `json:"exits_per_irq"`
-	Masked         uint64   `json:"masked"`
-	Refired        uint64   `json:"refired"`
-	Unmaskings     uint64   `json:"unmaskings"`
-	Routings       uint64   `json:"routings"`
+	Kind           string  `json:"kind"` // MSI-X, MSI or INTx
+	Vector         int     `json:"vector"`
+	Fired          uint64  `json:"fired"` // interrupts that the host took from the device
+	HostIRQ        *int    `json:"host_irq"`
+	HostController *string `json:"host_controller"`
+	HostAffinity   *string `json:"host_affinity"` // the host's processors that take it
+	// Remapping is its row of the IOMMU's table, as it was when the vector was last looked at; null where the host does not show its tables.
+	Remapping *sysfs.IRTE `json:"ir_table_entry"`
+
+	Posted       bool     `json:"posted"`
+	WhyNotPosted *string  `json:"why_not_posted"`
+	VCPU         *int     `json:"vcpu"`
+	IDTVector    *uint8   `json:"idt_vector"`
+	ExitsPerIRQ  *float64 `json:"exits_per_irq"`
+	Masked       uint64   `json:"masked"`
+	Refired      uint64   `json:"refired"`
+	Unmaskings   uint64   `json:"unmaskings"`
+	Routings     uint64   `json:"routings"`
 }
 
 // account reads the devices' counts. The guest does not run any more.
@@ -68,7 +72,7 @@ func (p *passedDevices) account(vcpus int, posting irqchip.Posting) []VFIOAccoun
 		row := VFIOAccount{
 			Address: a.Device.Address.String(), Device: a.Device.Identity(), Group: a.Device.Group, Interface: p.container.Interface(), Resets: a.Resets, Restarts: a.Restarts,
 			Remapping: remapping.On, RemappingEvidence: remapping.Evidence, Events: d.events.list(), Vectors: []VFIOVectorRow{}, IOMMUs: []IOMMURow{},
-			Missing: map[string]string{"exits_per_irq": "the exits of a boot cannot be told apart by interrupt"},
+			Missing: map[string]string{},
 		}
 		row.Lost, row.LetGo = d.loss()
 		if a.DriverWas != "" {
@@ -78,6 +82,9 @@ func (p *passedDevices) account(vcpus int, posting irqchip.Posting) []VFIOAccoun
 		}
 		for _, u := range remapping.IOMMUs {
 			row.IOMMUs = append(row.IOMMUs, IOMMURow{u.Name, u.Interrupts, u.X2APIC, u.Posting})
+		}
+		if _, err := p.host.IRTable(); err != nil {
+			row.Missing["ir_table_entry"] = err.Error()
 		}
 		for _, v := range a.Vectors {
 			row.Vectors = append(row.Vectors, vfioVectorRow(v, vcpus))
@@ -89,6 +96,7 @@ func (p *passedDevices) account(vcpus int, posting irqchip.Posting) []VFIOAccoun
 
 func vfioVectorRow(v vfio.VectorAccount, vcpus int) VFIOVectorRow {
 	row := VFIOVectorRow{Kind: v.Kind, Vector: v.Vector, Fired: v.Fired, Posted: v.Posted}
+	row.Remapping = v.Host.Remapping
 	if v.Host.Controller != "" {
 		row.HostIRQ, row.HostController = &v.Host.IRQ, &v.Host.Controller
 		if v.Host.Affinity != "" {

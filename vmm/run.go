@@ -85,6 +85,7 @@ func (m *Machine) Run(ctx context.Context) (*Result, error) {
 	if watch != nil {
 		defer watch.Close()
 	}
+	notified, _ := irqchip.Notifications() // the account says so if they cannot be read
 	m.agent.listen(m)
 	if m.cfg.Input != nil {
 		go m.feedSerial()
@@ -125,7 +126,11 @@ func (m *Machine) Run(ctx context.Context) (*Result, error) {
 		c, err := watch.Read()
 		counts, watchErr = &c, err
 	}
-	res.Account.Interrupts = m.interrupts(&res.Account, counts, watchErr)
+	a := &res.Account
+	a.Interrupts = m.interrupts(a, counts, watchErr)
+	posting := irqchip.NewPosting(m.chip.Name())
+	a.Posting = postingAccount(posting, notified, counts)
+	a.attribute(posting)
 	return res, nil
 }
 
@@ -161,9 +166,10 @@ func (m *Machine) leave(e ending, stopped <-chan vcpu.Stop, left int) {
 	}
 }
 
-// watchInterrupts counts what KVM's local APICs do, if that is asked for.
+// watchInterrupts counts what KVM's local APICs do, if that is asked for, or if a device is passed through: what its interrupts cost is what people want
+// to know of it.
 func (m *Machine) watchInterrupts() (*kvmtrace.Interrupts, error) {
-	if !m.cfg.Vectors || m.chip.Name() == irqchip.UserName {
+	if !m.cfg.Vectors && m.vfio == nil || m.chip.Name() == irqchip.UserName {
 		return nil, nil
 	}
 	return kvmtrace.StartInterrupts(m.tids())

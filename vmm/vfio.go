@@ -48,6 +48,7 @@ func ParseDevice(s string) (string, error) {
 type passedDevices struct {
 	container *vfio.Container
 	devices   []*passedDevice
+	host      sysfs.Host
 	eject     *eject.Register
 	closing   chan struct{} // closed when the machine gives them back
 }

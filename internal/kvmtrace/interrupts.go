@@ -29,6 +29,7 @@ type InterruptCounts struct {
 	PVEnded   map[Vector]uint64 // of these, EOIs that cost no exit (kvm_pv_eoi)
 	IPIs      map[uint32]uint64 // by the ICR's low half (kvm_apic_ipi)
 	Pins      map[int]Pin       // of the IOAPIC (kvm_ioapic_set_irq)
+	Inhibits  map[int]uint64    // reasons for which machines stopped having their local APICs virtualized (kvm_apicv_inhibit_changed)
 	Lost      uint64            // hits that the histograms had no room for
 }
 
@@ -49,6 +50,7 @@ const (
 	ipiEvent      = "kvm_apic_ipi"
 	pinEvent      = "kvm_ioapic_set_irq"
 	throttleEvent = "kvm_ioapic_delayed_eoi_inj"
+	inhibitEvent  = "kvm_apicv_inhibit_changed"
 )
 
 // StartInterrupts begins to count. tids are the threads of the vCPUs, in their order. What devices' threads and workqueues cause cannot be told
@@ -93,6 +95,7 @@ func StartInterrupts(tids []int) (*Interrupts, error) {
 		{ipiEvent, "icr_low", true},
 		{pinEvent, "pin,coalesced,e", false},
 		{throttleEvent, "e", false},
+		{inhibitEvent, "reason,set", false},
 	} {
 		definition := "hist:keys=" + e.keys + ":size=4096"
 		if e.ours {
@@ -152,6 +155,14 @@ func (i *Interrupts) Read() (c InterruptCounts, err error) {
 		c.IPIs = map[uint32]uint64{}
 		for _, r := range rs {
 			c.IPIs[uint32(r.keys["icr_low"])] += r.n
+		}
+	}
+	if rs := rows(inhibitEvent); rs != nil {
+		c.Inhibits = map[int]uint64{}
+		for _, r := range rs {
+			if r.keys["set"] != 0 {
+				c.Inhibits[int(r.keys["reason"])] += r.n
+			}
 		}
 	}
 	c.pins(rows(pinEvent), rows(throttleEvent))

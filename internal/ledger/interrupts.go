@@ -29,6 +29,33 @@ type VectorRow struct {
 	EOIs      *uint64 `json:"eois"`
 	// EOIsWithoutExit of these did not leave the guest.
 	EOIsWithoutExit *uint64 `json:"eois_without_exit"`
+	// Posted of those raised were given to the hardware to deliver, by KVM's tracepoint.
+	Posted *uint64 `json:"posted"`
+	// Source is the device, or the pin, that it is known to be of.
+	Source string `json:"source,omitempty"`
+	// ExitsPerIRQ is what an interrupt cost: an entry that injects it, which takes an exit, and an EOI that exits.
+	ExitsPerIRQ *float64 `json:"exits_per_irq"`
+	// WhyNotPosted is what keeps it from being posted to a running vCPU; nil if nothing does.
+	WhyNotPosted *string `json:"why_not_posted"`
+}
+
+// Cost computes ExitsPerIRQ where the counts are known. Those that were posted have neither an injection nor, as a rule, an EOI that exits.
+func (r *VectorRow) Cost() {
+	if r.Delivered == nil || r.EOIs == nil {
+		return
+	}
+	taken, exits := *r.Delivered, *r.Delivered+*r.EOIs
+	if r.EOIsWithoutExit != nil {
+		exits -= min(exits, *r.EOIsWithoutExit)
+	}
+	if r.Posted != nil {
+		taken += *r.Posted
+	}
+	if taken == 0 {
+		return
+	}
+	cost := float64(exits) / float64(taken)
+	r.ExitsPerIRQ = &cost
 }
 
 // IPIRow counts what the local APICs' ICRs have sent.

@@ -4,14 +4,13 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"os"
 	"slices"
 	"time"
 
-	"doorbell/internal/guestreport"
 	"doorbell/internal/kvm"
 	"doorbell/internal/kvmtrace"
 	"doorbell/internal/tinyguest"
+	"doorbell/irqchip"
 
 	"golang.org/x/sys/unix"
 )
@@ -72,10 +71,6 @@ type interruptedCounts struct {
 	host       map[string]uint64  // what the host's own notifications counted (/proc/interrupts)
 	missing    map[string]string
 }
-
-// hostRows are the rows of /proc/interrupts that posting moves: a notification for a vCPU that runs, one that a hypervisor's guest takes, and one that
-// wakes a vCPU that waits.
-var hostRows = []string{"PIN", "NPI", "PIW"}
 
 // sample is the state of the counters that say what the exits were.
 type sample struct {
@@ -335,21 +330,9 @@ func (r *interruptedRun) sample() (*sample, error) {
 			s.posted = &n
 		}
 	}
-	text, err := os.ReadFile("/proc/interrupts")
-	if err != nil {
-		return nil, err
-	}
-	table, err := guestreport.ParseInterrupts(string(text))
-	if err != nil {
-		return nil, err
-	}
-	s.host = map[string]uint64{}
-	for _, name := range hostRows {
-		if row := table.Row(name); row != nil {
-			s.host[name] = row.Total
-		}
-	}
-	return s, nil
+	var err error
+	s.host, err = irqchip.Notifications()
+	return s, err
 }
 
 // perInterrupt is what happened between two samples with n interrupts, less what happened in the same time without.

@@ -9,6 +9,7 @@ import (
 	"doorbell/internal/kvm"
 	"doorbell/internal/probe"
 	"doorbell/internal/report"
+	"doorbell/irqchip"
 	"doorbell/vmm"
 )
 
@@ -180,7 +181,7 @@ func (r postedRow) row() map[string]any {
 			row[name+"_exits_per_interrupt"] = parts[name]
 		}
 	}
-	for _, name := range hostRows {
+	for _, name := range irqchip.NotificationRows {
 		if n, ok := c.host[name]; ok {
 			row[strings.ToLower(name)] = n
 		} else {
@@ -218,7 +219,7 @@ func (r postedRow) cells() []string {
 	} else {
 		cells = append(cells, "-")
 	}
-	for _, name := range hostRows {
+	for _, name := range irqchip.NotificationRows {
 		if n, ok := c.host[name]; ok {
 			cells = append(cells, fmt.Sprint(n))
 		} else {

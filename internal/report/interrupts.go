@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"doorbell/internal/ledger"
 )
@@ -31,21 +32,34 @@ func vectorTable(w io.Writer, rows []ledger.VectorRow) {
 	}
 	heading(w, "What became of each vector (%s)", rows[0].Path)
 	t := columns(w)
-	fmt.Fprintln(t, "vector\traised\tcoalesced\tdelivered\tdropped\tEOIs\twithout exit\t  at vCPU")
+	fmt.Fprintln(t, "vector\traised\tposted\tcoalesced\tdelivered\tdropped\tEOIs\twithout exit\texits per interrupt\t  at vCPU\t  of")
 	for at := 0; at < len(rows); {
 		var sum ledger.VectorRow
-		where := ""
+		where, of := "", ""
 		vector := rows[at].Vector
 		for ; at < len(rows) && rows[at].Vector == vector; at++ {
 			r := rows[at]
 			sum.Raised, sum.Coalesced, sum.Delivered = plus(sum.Raised, r.Raised), plus(sum.Coalesced, r.Coalesced), plus(sum.Delivered, r.Delivered)
 			sum.Dropped, sum.EOIs, sum.EOIsWithoutExit = plus(sum.Dropped, r.Dropped), plus(sum.EOIs, r.EOIs), plus(sum.EOIsWithoutExit, r.EOIsWithoutExit)
+			sum.Posted = plus(sum.Posted, r.Posted)
 			where += fmt.Sprintf(" %d", r.VCPU)
+			if r.Source != "" && !strings.Contains(of, r.Source) {
+				of += ", " + r.Source
+			}
 		}
-		fmt.Fprintf(t, "%#02x\t%s\t%s\t%s\t%s\t%s\t%s\t %s\n", vector, count(sum.Raised), count(sum.Coalesced), count(sum.Delivered), count(sum.Dropped),
-			count(sum.EOIs), count(sum.EOIsWithoutExit), where)
+		sum.Cost()
+		fmt.Fprintf(t, "%#02x\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t %s\t  %s\n", vector, count(sum.Raised), count(sum.Posted), count(sum.Coalesced), count(sum.Delivered), count(sum.Dropped),
+			count(sum.EOIs), count(sum.EOIsWithoutExit), ratio(sum.ExitsPerIRQ), where, strings.TrimPrefix(of, ", "))
 	}
 	t.Flush()
+}
+
+// ratio is a figure with two digits, or a dash if it is unknown.
+func ratio(v *float64) string {
+	if v == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%.2f", *v)
 }
 
 // plus adds figures that may be unknown.

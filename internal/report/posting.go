@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"doorbell/irqchip"
 	"doorbell/vmm"
 )
 
@@ -41,4 +42,31 @@ func posting(vectors []vmm.VectorRow) string {
 		who = fmt.Sprintf("%d of the %d that were used are not", used-posted, used)
 	}
 	return fmt.Sprintf("%s posted to a running vCPU, each costs exits: %s.", who, strings.Join(reasons, "; "))
+}
+
+// postingLine says whether interrupts could be posted at all, and by what evidence they were.
+func postingLine(p *vmm.PostingAccount) string {
+	if p == nil {
+		return ""
+	}
+	if p.WhyNot != nil {
+		return "Posted interrupts: none. " + *p.WhyNot + "."
+	}
+	var evidence []string
+	if p.Posted != nil {
+		evidence = append(evidence, fmt.Sprintf("KVM gave %d to the hardware to deliver (kvm_apicv_accept_irq)", *p.Posted))
+	}
+	for _, name := range irqchip.NotificationRows {
+		if n, ok := p.Notifications[name]; ok {
+			evidence = append(evidence, fmt.Sprintf("%s rose by %d on the host", name, n))
+		}
+	}
+	line := "Posted interrupts: the processor virtualizes local APICs"
+	if len(evidence) > 0 {
+		line += "; " + strings.Join(evidence, ", ")
+	}
+	if len(p.Inhibits) > 0 {
+		line += "; KVM stopped it for: " + strings.Join(p.Inhibits, ", ")
+	}
+	return line + ". `doorbell measure posted` is the proof by behaviour."
 }

@@ -24,3 +24,17 @@ func TestPosting(t *testing.T) {
 		}
 	}
 }
+
+func TestPostingLine(t *testing.T) {
+	off, n := "avic=N: off", uint64(1000)
+	for want, p := range map[string]*vmm.PostingAccount{
+		"":                                      nil,
+		"Posted interrupts: none. avic=N: off.": {WhyNot: &off, Posted: &n},
+		"Posted interrupts: the processor virtualizes local APICs; KVM gave 1000 to the hardware to deliver (kvm_apicv_accept_irq), PIN rose by 3 on the host; " +
+			"KVM stopped it for: blockirq. `doorbell measure posted` is the proof by behaviour.": {Posted: &n, Notifications: map[string]uint64{"PIN": 3}, Inhibits: []string{"blockirq"}},
+	} {
+		if got := postingLine(p); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

@@ -42,6 +42,9 @@ func (d *Document) Text(w io.Writer) {
 	comparisonTable(w, d.VM.SourcesCompared)
 	lineTable(w, d.VM.Lines)
 	interruptTables(w, d.VM.Interrupts)
+	if line := postingLine(d.VM.Posting); line != "" {
+		heading(w, "%s", line)
+	}
 	nmiTable(w, d.VM.NMIs)
 	netTables(w, d.VM.Net)
 	vfioTables(w, d.VM.VFIO)

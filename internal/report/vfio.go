@@ -20,11 +20,14 @@ func vfioTables(w io.Writer, devices []vmm.VFIOAccount) {
 		}
 		heading(w, "Passed through: %s [%s], by %s, IOMMU group %d%s; its interrupts are %s (%s)", d.Address, d.Device, d.Interface, d.Group, was, remapping, d.RemappingEvidence)
 		t := columns(w)
-		fmt.Fprintln(t, "kind\tvector\tfired\tmasked\tre-fired\thost IRQ\tvCPU\tguest vector\tposted\t  why not")
+		fmt.Fprintln(t, "kind\tvector\tfired\tmasked\tre-fired\thost IRQ\tvCPU\tguest vector\texits per interrupt\tposted\t  why not")
 		for _, v := range d.Vectors {
 			host, vcpu, idt, posted, why := "-", "-", "-", "yes", ""
 			if v.HostIRQ != nil {
 				host = fmt.Sprintf("%d %s", *v.HostIRQ, *v.HostController)
+				if v.Remapping != nil {
+					host += " " + v.Remapping.String()
+				}
 			}
 			if v.VCPU != nil {
 				vcpu, idt = fmt.Sprint(*v.VCPU), fmt.Sprintf("%#x", *v.IDTVector)
@@ -32,7 +35,7 @@ func vfioTables(w io.Writer, devices []vmm.VFIOAccount) {
 			if v.WhyNotPosted != nil {
 				posted, why = "no", *v.WhyNotPosted
 			}
-			fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%s\t%s\t%s\t%s\t  %s\n", v.Kind, v.Vector, v.Fired, v.Masked, v.Refired, host, vcpu, idt, posted, why)
+			fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%s\t%s\t%s\t%s\t%s\t  %s\n", v.Kind, v.Vector, v.Fired, v.Masked, v.Refired, host, vcpu, idt, ratio(v.ExitsPerIRQ), posted, why)
 		}
 		t.Flush()
 		if d.Lost != "" {
