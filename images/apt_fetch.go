@@ -33,17 +33,21 @@ func (a *apt) download(ctx context.Context, dir string, p stanza) error {
 	size, _ := strconv.ParseInt(p["Size"], 10, 64)
 	t := begin(a.progress, "downloading "+name+" "+p["Version"], size)
 	defer t.done()
-	stderr, err := a.fetch(ctx, t, dir, "download", name+"="+p["Version"])
-	switch {
-	case ctx.Err() != nil:
-		return fmt.Errorf("download %s: %w", name, ctx.Err())
-	case err == nil:
-		return nil
+	if stderr, err := a.fetch(ctx, t, dir, "download", name+"="+p["Version"]); err != nil || ctx.Err() != nil {
+		return failure(ctx, "download "+name, stderr, err)
+	}
+	return nil
+}
+
+// failure explains why apt-get has failed.
+func failure(ctx context.Context, what, stderr string, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("%s: %w", what, ctx.Err())
 	}
 	if complaint := lastComplaint(stderr); complaint != "" {
-		return fmt.Errorf("download %s: apt: %s", name, complaint)
+		return fmt.Errorf("%s: apt: %s", what, complaint)
 	}
-	return fmt.Errorf("download %s: apt-get: %w", name, err)
+	return fmt.Errorf("%s: apt-get: %w", what, err)
 }
 
 // fetch runs apt-get in the folder dir and follows what it says on its status

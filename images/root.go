@@ -1,6 +1,7 @@
 package images
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -9,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -87,7 +89,7 @@ func (r RootRecipe) assemble(ctx context.Context, tmp, aptConf string, progress 
 		return err
 	}
 	packages := filepath.Join(tmp, "packages")
-	if err := os.MkdirAll(filepath.Join(packages, "partial"), 0o755); err != nil {
+	if err := os.Mkdir(packages, 0o755); err != nil {
 		return err
 	}
 	if err := a.downloadAll(ctx, packages, r.Name, r.Packages); err != nil {
@@ -101,24 +103,40 @@ func (r RootRecipe) assemble(ctx context.Context, tmp, aptConf string, progress 
 
 // downloadAll fetches packages and what they depend on, verified, into the folder dir.
 func (a *apt) downloadAll(ctx context.Context, dir, what string, names []string) error {
-	t := begin(a.progress, "downloading "+what+" and what it depends on", 0)
+	all, err := a.dependencies(ctx, names)
+	if err != nil {
+		return err
+	}
+	t := begin(a.progress, fmt.Sprintf("downloading %s and what it depends on (%d packages)", what, len(all)), 0)
 	defer t.done()
-	args := []string{
-		"-o", "Dir::Cache::archives=" + dir,
+	// Unlike install, download leaves a copy of what is in a mirror on this machine.
+	stderr, err := a.fetch(ctx, t, dir, append([]string{"download"}, all...)...)
+	if err != nil {
+		return failure(ctx, "download "+strings.Join(names, ", "), stderr, err)
+	}
+	return nil
+}
+
+// wouldInstall is a line of a simulated installation: "Inst libc6 (2.41-12 Debian:13/stable [amd64])".
+var wouldInstall = regexp.MustCompile(`(?m)^Inst (\S+) (?:\[\S+\] )?\((\S+) `)
+
+// dependencies are the packages that installing others on an empty system would install, each as NAME=VERSION.
+func (a *apt) dependencies(ctx context.Context, names []string) ([]string, error) {
+	cmd := a.command(ctx, "apt-get", append([]string{
 		"-o", "Debug::NoLocking=true", // it is the machine's dpkg that would be locked, which has no part in this
-		"--yes", "--no-install-recommends", "--download-only", "install",
+		"--simulate", "--no-install-recommends", "install",
+	}, names...)...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, failure(ctx, "find "+strings.Join(names, ", "), stderr.String(), err)
 	}
-	stderr, err := a.fetch(ctx, t, a.dir, append(args, names...)...)
-	switch {
-	case ctx.Err() != nil:
-		return fmt.Errorf("download: %w", ctx.Err())
-	case err == nil:
-		return nil
+	var all []string
+	for _, m := range wouldInstall.FindAllSubmatch(out, -1) {
+		all = append(all, string(m[1])+"="+string(m[2]))
 	}
-	if complaint := lastComplaint(stderr); complaint != "" {
-		return fmt.Errorf("download %s: apt: %s", strings.Join(names, ", "), complaint)
-	}
-	return fmt.Errorf("download %s: apt-get: %w", strings.Join(names, ", "), err)
+	return all, nil
 }
 
 // unpack puts what is kept of every package in the folder packages into a new folder root.

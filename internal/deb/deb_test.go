@@ -180,3 +180,28 @@ func FuzzWalk(f *testing.F) {
 		}
 	})
 }
+
+func TestExtractLinked(t *testing.T) {
+	dir := t.TempDir()
+	p := debtest.Package{Data: []debtest.File{
+		debtest.Regular("./lib/a.so.1", "library"),
+		{Header: tar.Header{Name: "./lib/a.so", Linkname: "a.so.1", Typeflag: tar.TypeSymlink}},
+		{Header: tar.Header{Name: "./lib/hard", Linkname: "./lib/a.so.1", Typeflag: tar.TypeLink}},
+		{Header: tar.Header{Name: "./out", Linkname: "/", Typeflag: tar.TypeSymlink}},
+	}}
+	all := func(e deb.Entry) (string, bool) { return e.Name, true }
+	if err := deb.ExtractLinked(bytes.NewReader(p.Build(t)), dir, deb.DefaultLimits, all); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(filepath.Join(dir, "lib/a.so")); err != nil || string(b) != "library" {
+		t.Errorf("%q, %v", b, err)
+	}
+	if _, err := os.Lstat(filepath.Join(dir, "lib/hard")); err == nil {
+		t.Error("a hard link was made")
+	}
+	// A link that leads outside is only a link: nothing is written through it.
+	p.Data = append(p.Data, debtest.Regular("./out/"+filepath.Base(dir), "x"))
+	if err := deb.ExtractLinked(bytes.NewReader(p.Build(t)), t.TempDir(), deb.DefaultLimits, all); err == nil {
+		t.Error("a file was written through a link that leads outside")
+	}
+}
