@@ -4,11 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"errors"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -19,40 +15,22 @@ import (
 // programs makes a mirror with a suite that has a program, its library, and something that nobody asks for; it returns apt's configuration.
 func programs(t *testing.T) (conf string) {
 	t.Helper()
-	if _, err := exec.LookPath("apt-get"); err != nil {
-		t.Skip("apt-get is missing: this is not a Debian machine")
-	}
-	dir := t.TempDir()
-	write := func(name string, b []byte) {
-		path := filepath.Join(dir, name)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, b, 0o644)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	var index bytes.Buffer
-	for name, p := range map[string]debtest.Package{
-		"tool": {Control: "Package: tool\nDepends: lib\n", Data: []debtest.File{
+	all := []debtest.Package{
+		{Control: "Package: tool\nDepends: lib\n", Data: []debtest.File{
 			{Header: tar.Header{Name: "./usr/bin/tool", Mode: 0o755}, Content: "the tool"},
 			debtest.Regular("./usr/share/doc/tool/README", "words"),
 		}},
-		"lib": {Control: "Package: lib\n", Data: []debtest.File{
+		{Control: "Package: lib\n", Data: []debtest.File{
 			debtest.Regular("./usr/lib/lib.so.1.2", "the library"),
 			{Header: tar.Header{Name: "./usr/lib/lib.so.1", Linkname: "lib.so.1.2", Typeflag: tar.TypeSymlink}},
 			{Header: tar.Header{Name: "./usr/lib/out", Linkname: "/etc", Typeflag: tar.TypeSymlink}},
 		}},
-		"other": {Control: "Package: other\n", Data: []debtest.File{debtest.Regular("./usr/bin/other", "")}},
-	} {
-		p.Control += "Version: 1\nArchitecture: amd64\nMaintainer: nobody\nDescription: test\n"
-		b := p.Build(t)
-		write("pool/"+name+".deb", b)
-		fmt.Fprintf(&index, "%sFilename: pool/%s.deb\nSize: %d\nSHA256: %x\n\n", p.Control, name, len(b), sha256.Sum256(b))
+		{Control: "Package: other\n", Data: []debtest.File{debtest.Regular("./usr/bin/other", "")}},
 	}
-	const packages = "main/binary-amd64/Packages"
-	write("dists/other/"+packages, index.Bytes())
-	write("dists/other/Release", fmt.Appendf(nil, "Suite: other\nCodename: other\nDate: Sat, 01 Jan 2022 00:00:00 UTC\nArchitectures: amd64\nComponents: main\nSHA256:\n %x %d %s\n",
-		sha256.Sum256(index.Bytes()), index.Len(), packages))
-	write("parts/here.sources", fmt.Appendf(nil, "Types: deb\nURIs: file:%s\nSuites: stable\nComponents: main\nTrusted: yes\n", dir))
-	return fmt.Sprintf("Dir::Etc::sourcelist \"/dev/null\";\nDir::Etc::sourceparts \"%s/parts/\";\n", dir)
+	for i := range all {
+		all[i].Control += "Version: 1\nArchitecture: amd64\nMaintainer: nobody\nDescription: test\n"
+	}
+	return aptMirror(t, map[string][]debtest.Package{"other": all})
 }
 
 func TestRoot(t *testing.T) {

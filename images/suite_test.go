@@ -80,6 +80,24 @@ deb [signed-by=/k.gpg] http://a/debian trixie-updates main
 // several packages; and returns apt's configuration for the first of them.
 func suiteRepository(t *testing.T) (conf string) {
 	t.Helper()
+	suites := map[string][]debtest.Package{}
+	for suite, release := range map[string]string{"stable": testRelease, "other": "7.1.0-cloud-amd64", "split": "7.2.0-cloud-amd64"} {
+		p := kernelPackage(t)
+		p.Control = strings.ReplaceAll(p.Control, testRelease, release)
+		for i := range p.Data {
+			p.Data[i].Header.Name = strings.ReplaceAll(p.Data[i].Header.Name, testRelease, release)
+		}
+		if suite == "split" {
+			p.Control += "Depends: linux-base, linux-binary-" + release + ", linux-modules-" + release + "\n"
+		}
+		suites[suite] = []debtest.Package{p, {Control: "Package: " + kernelMetapackage + "\nVersion: 1\nArchitecture: amd64\nMaintainer: nobody\nDepends: linux-image-" + release + "\nDescription: test\n"}}
+	}
+	return aptMirror(t, suites)
+}
+
+// aptMirror makes a mirror in a folder with those packages in its suites, and returns apt's configuration for its suite stable.
+func aptMirror(t *testing.T, suites map[string][]debtest.Package) (conf string) {
+	t.Helper()
 	if _, err := exec.LookPath("apt-get"); err != nil {
 		t.Skip("apt-get is missing: this is not a Debian machine")
 	}
@@ -90,17 +108,9 @@ func suiteRepository(t *testing.T) (conf string) {
 			t.Fatal(err)
 		}
 	}
-	for suite, release := range map[string]string{"stable": testRelease, "other": "7.1.0-cloud-amd64", "split": "7.2.0-cloud-amd64"} {
-		p := kernelPackage(t)
-		p.Control = strings.ReplaceAll(p.Control, testRelease, release)
-		for i := range p.Data {
-			p.Data[i].Header.Name = strings.ReplaceAll(p.Data[i].Header.Name, testRelease, release)
-		}
-		if suite == "split" {
-			p.Control += "Depends: linux-base, linux-binary-" + release + ", linux-modules-" + release + "\n"
-		}
+	for suite, all := range suites {
 		var index bytes.Buffer
-		for _, p := range []debtest.Package{p, {Control: "Package: " + kernelMetapackage + "\nVersion: 1\nArchitecture: amd64\nMaintainer: nobody\nDepends: linux-image-" + release + "\nDescription: test\n"}} {
+		for _, p := range all {
 			b := p.Build(t)
 			file := fmt.Sprintf("pool/%x.deb", sha256.Sum256(b))
 			write(file, b)
