@@ -24,14 +24,20 @@ func TestAlarms(t *testing.T) {
 	}
 	a.start()
 	defer a.close()
+	excused := int64(0)
 	for range 20 {
 		fired.Store(0)
 		at := c.Now() + int64(2*time.Millisecond)
-		first.set(at-int64(time.Millisecond), true)
+		sooner := at - int64(time.Millisecond)
+		first.set(sooner, true)
 		first.set(at, true)
+		late := c.Now() >= sooner // this thread was not given the time: the alarm went off as it was set at first, perhaps
 		second.set(at, true)
 		second.set(0, false)
-		waitFor(t, "the alarm", func() bool { return fired.Load() != 0 })
+		if c.Now() >= at {
+			excused++
+		}
+		waitFor(t, "the alarm", func() bool { n := fired.Load(); return n >= at || n != 0 && !late })
 		if n := fired.Load(); n < at {
 			t.Fatalf("%d ns early", at-n)
 		}
@@ -40,7 +46,7 @@ func TestAlarms(t *testing.T) {
 	fired.Store(0)
 	first.set(1, true)
 	waitFor(t, "an alarm of the past", func() bool { return fired.Load() != 0 })
-	if other.Load() != 0 {
+	if other.Load() > excused {
 		t.Error("an alarm that was taken back went off")
 	}
 }

@@ -53,6 +53,9 @@ func (c *CPU) Kick() {
 	c.gate.Add(-1)
 }
 
+// Asleep says whether the vCPU's thread waits in doorbell for a kick: its guest has halted, and its local APIC is outside KVM.
+func (c *CPU) Asleep() bool { return c.where.Load() == asleep }
+
 // closeGate waits until nobody is in Kick, and turns away who comes later: the shared page is about to go.
 func (c *CPU) closeGate() {
 	c.gate.Or(gateClosed)

@@ -51,7 +51,7 @@ func (g *guestFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&g.net, "net", "user", "network card: user, tap=NAME or none, with ,queues=N ,io=poll|block|spin ,mac=ADDR\n,off=FEATURE+FEATURE (virtio's, as in off=ring_packed+event_idx) and, for user, ,hostfwd=tcp:[ADDR]:PORT-[ADDR]:PORT")
 	f.StringArrayVar(&g.devices, "device", nil, "a device of the host to pass through, as vfio=0000:00:04.0, or vfio=auto for the only one bound to vfio-pci")
 	f.BoolVar(&g.unsafeInterrupts, "unsafe-interrupts", false, "pass devices through on a host without interrupt remapping: the guest can then send it any interrupt")
-	f.StringVar(&g.host, "host", "auto", "where to run: auto, here, or tcg (the emulated host)")
+	f.StringVar(&g.host, "host", "auto", "where to run: auto, here, or on an emulated host: tcg (AMD, by QEMU) or bochs (Intel with posted interrupts, slow)")
 	f.StringArrayVar(&g.reports, "report", nil, "text, json or none, each with =FILE if wanted; several separated by commas")
 	f.BoolVarP(&g.verbose, "verbose", "v", false, "say what is done")
 }
@@ -62,9 +62,9 @@ const anyHost = 1 << 20
 // check finds what is wrong with the flags before anything is downloaded or started, here or in the lab.
 func (g *guestFlags) check() error {
 	switch g.host {
-	case hostAuto, hostHere, hostTCG:
+	case hostAuto, hostHere, hostTCG, hostBochs:
 	default:
-		return usageError("--host %q: there is auto, here and tcg", g.host)
+		return usageError("--host %q: there is auto, here, tcg and bochs", g.host)
 	}
 	size, err := parseSize(g.memory)
 	if err != nil {

@@ -23,7 +23,7 @@ const (
 	hostAuto = "auto" // here if this host's KVM runs Linux, otherwise in the lab
 	hostHere = "here"
 	hostTCG  = "tcg" // the lab: QEMU's emulated AMD host
-	// hostBochs is the lab's emulated Intel host with posted interrupts. It is slow: only lab takes it.
+	// hostBochs is the lab's emulated Intel host with posted interrupts, which is slow.
 	hostBochs = "bochs"
 )
 
@@ -32,7 +32,7 @@ func runsHere(host string) bool {
 	switch host {
 	case hostHere:
 		return true
-	case hostTCG:
+	case hostTCG, hostBochs:
 		return false
 	}
 	err := probe.UsableKVM()

@@ -67,7 +67,7 @@ type Config struct {
 	// Default: this process's SIGINT, SIGTERM, SIGHUP, SIGQUIT and SIGUSR2.
 	Signals <-chan os.Signal
 
-	Memory int64 // L1's, in bytes; default 3 GiB. Half of it can hold files.
+	Memory int64 // L1's, in bytes; default 3 GiB, with Bochs 2, which is also the most there. Half of it can hold files.
 	CPUs   int   // that the command may use; default 2. An emulated L1 with several has one more, for its kernel alone.
 	// Devices are PCI functions behind an IOMMU, which L1 finds bound to vfio-pci; at most 8. Its modules must be among Modules: vfio, vfio_virqfd,
 	// vfio_iommu_type1, vfio-pci-core and vfio-pci; with network cards virtio_net, too, for L1's own card at the same hub, which has PeerAddress.
@@ -117,7 +117,11 @@ func IsInit() bool { return l1.IsInit() }
 // never returns.
 func Init() { l1.Init() }
 
-const gib = 1 << 30
+const (
+	gib = 1 << 30
+	// bochsMemory is the most that Bochs's host has: below the hole for PCI.
+	bochsMemory = 2 * gib
+)
 
 // withDefaults returns a copy of cfg with every default filled in, or what is
 // wrong with cfg.
@@ -144,6 +148,12 @@ func (cfg Config) withDefaults() (Config, error) {
 	}
 	if cfg.Memory == 0 {
 		cfg.Memory = 3 * gib
+		if cfg.Bochs != "" {
+			cfg.Memory = bochsMemory
+		}
+	}
+	if cfg.Bochs != "" && cfg.Memory > bochsMemory {
+		return cfg, fmt.Errorf("lab: memory of %d bytes: Bochs's host has at most %d", cfg.Memory, bochsMemory)
 	}
 	if cfg.Memory < gib/4 {
 		return cfg, fmt.Errorf("lab: memory of %d bytes: Linux and its modules need at least 256 MiB", cfg.Memory)

@@ -3,30 +3,46 @@ package measure
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"doorbell/internal/kvm"
 	"doorbell/internal/kvmtrace"
+	"doorbell/internal/pci"
 	"doorbell/internal/tinyguest"
 	"doorbell/irqchip"
 
+	"github.com/HdrHistogram/hdrhistogram-go"
 	"golang.org/x/sys/unix"
 )
 
-// The ways by which an interrupt goes to a vCPU.
-const (
-	bySignalMSI = "SIGNAL_MSI"
-	byIRQFD     = "irqfd"
+// A path is a way by which an interrupt goes to a vCPU.
+type path struct {
+	name     string
+	pin      bool // it goes through a pin of the IOAPIC
+	level    bool // which is level-triggered
+	userAPIC bool // the local APIC is doorbell's own, outside KVM
+}
+
+// The paths.
+var (
+	bySignalMSI = path{name: "SIGNAL_MSI"}
+	byIRQFD     = path{name: "irqfd MSI"}
+	byIRQFDPin  = path{name: "irqfd pin", pin: true}
+	byLineEdge  = path{name: "IRQ_LINE edge", pin: true}
+	byLineLevel = path{name: "IRQ_LINE level", pin: true, level: true}
+	byInterrupt = path{name: "KVM_INTERRUPT", userAPIC: true}
 )
 
 // An interruptedArm is one way to interrupt a guest that does nothing else than take interrupts.
 type interruptedArm struct {
-	path   string
+	path   path
 	x2apic bool
 	halts  bool // the vCPU is halted when the interrupt comes; otherwise it runs
 	paced  bool // a moment passes between an interrupt's end and the next one; otherwise they come back to back
+	pvEOI  bool // the guest ends an interrupt without an exit where KVM lets it
 }
 
 // apic names the local APIC's mode.
@@ -48,15 +64,27 @@ func (a interruptedArm) target() string {
 	return "running"
 }
 
+// guest is what the arm interrupts.
+func (a interruptedArm) guest() tinyguest.Interrupted {
+	g := tinyguest.Interrupted{X2APIC: a.x2apic, Halts: a.halts, PVEOI: a.pvEOI, Level: a.path.level, Waits: a.path.level}
+	if a.path.pin {
+		g.Pin = messagePin
+	}
+	if a.path.userAPIC {
+		g.Chip = irqchip.UserName
+	}
+	return g
+}
+
 const (
 	// betweenInterrupts is longer than a guest needs to come back from its handler.
 	betweenInterrupts = 20 * time.Microsecond
 	// interruptLimit is after how long without a sign of it an interrupt is lost.
 	interruptLimit = 5 * time.Second
 	// controlTime is at least how long a guest is watched that nobody interrupts.
-	controlTime = 200 * time.Millisecond
-	// messageGSI is a GSI that no pin has.
-	messageGSI = 24
+	controlTime = 150 * time.Millisecond
+	// messageGSI is a GSI that no pin has, and messagePin a pin that is no IRQ of the PICs.
+	messageGSI, messagePin = 24, 20
 	// messageAddress and tinyguest.Vector are a message for the vCPU with APIC id 0: fixed, edge, physical (Intel SDM volume 3, 11.11).
 	messageAddress = 0xfee0_0000
 )
@@ -64,11 +92,13 @@ const (
 // interruptedCounts is what an arm gave. Counts per interrupt are less what the same guest costs in the same time when nobody interrupts it.
 type interruptedCounts struct {
 	sent, seen uint64
-	exits      float64            // per interrupt
-	control    float64            // exits that were subtracted, per interrupt
-	reasons    map[string]float64 // per interrupt; nil where the tracepoint is missing
-	posted     *uint64            // interrupts that KVM gave to the hardware to deliver, by its tracepoint
-	host       map[string]uint64  // what the host's own notifications counted (/proc/interrupts)
+	exits      float64                 // per interrupt
+	userspace  float64                 // of these, to this process
+	control    float64                 // exits that were subtracted, per interrupt
+	reasons    map[string]float64      // per interrupt; nil where the tracepoint is missing
+	posted     *uint64                 // interrupts that KVM gave to the hardware to deliver, by its tracepoint
+	host       map[string]uint64       // what the host's own notifications counted (/proc/interrupts)
+	latency    *hdrhistogram.Histogram // from sending an interrupt to the handler's first instruction as this process sees it, in ns
 	missing    map[string]string
 }
 
@@ -87,14 +117,17 @@ type interruptedRun struct {
 	guest      *tinyguest.Guest
 	exits      *kvmtrace.Counter
 	interrupts *kvmtrace.Interrupts
-	event      int // the eventfd of byIRQFD
+	event      int        // the eventfd of an irqfd
+	vector     pci.Vector // of byInterrupt
+	latency    *hdrhistogram.Histogram
 }
 
-// measureInterrupted makes the arm's guest, interrupts it n times, watches it without, and takes it away.
-func measureInterrupted(ctx context.Context, sys *kvm.System, cpus *processors, arm interruptedArm, n int) (c *interruptedCounts, err error) {
-	r := &interruptedRun{arm: arm, cpus: cpus, event: -1}
+// measureInterrupted makes the arm's guest, interrupts it n times, watches it without, and takes it away. With posts it also counts what KVM gave to the
+// hardware to deliver.
+func measureInterrupted(ctx context.Context, sys *kvm.System, cpus *processors, arm interruptedArm, n int, posts bool) (c *interruptedCounts, err error) {
+	r := &interruptedRun{arm: arm, cpus: cpus, event: -1, latency: hdrhistogram.New(1, interruptLimit.Nanoseconds(), 3)}
 	missing := map[string]string{}
-	if r.guest, err = tinyguest.NewInterrupted(sys, tinyguest.Interrupted{X2APIC: arm.x2apic, Halts: arm.halts}); err != nil {
+	if r.guest, err = tinyguest.NewInterrupted(sys, arm.guest()); err != nil {
 		return nil, err
 	}
 	defer r.close()
@@ -108,8 +141,10 @@ func measureInterrupted(ctx context.Context, sys *kvm.System, cpus *processors, 
 	if r.exits, err = kvmtrace.Start(kvm.HostVendor(), tids); err != nil {
 		missing["exits_by_reason"] = err.Error()
 	}
-	if r.interrupts, err = kvmtrace.StartInterrupts(tids); err != nil {
-		missing["posted_by_tracepoint"] = err.Error()
+	if posts {
+		if r.interrupts, err = kvmtrace.StartInterrupts(tids); err != nil {
+			missing["posted_by_tracepoint"] = err.Error()
+		}
 	}
 	if err := cpus.place(r.guest.CPU.TID()); err != nil {
 		return nil, err
@@ -136,7 +171,7 @@ func measureInterrupted(ctx context.Context, sys *kvm.System, cpus *processors, 
 	if err != nil {
 		return nil, err
 	}
-	first := r.guest.Count()
+	first := r.guest.Ended()
 	window := &window{}
 	if window.start, err = r.now(); err != nil {
 		return nil, err
@@ -156,7 +191,7 @@ func measureInterrupted(ctx context.Context, sys *kvm.System, cpus *processors, 
 	if err != nil {
 		return nil, err
 	}
-	seen := r.guest.Count() - first
+	seen := r.guest.Ended() - first
 	quiet, quietWindow, err := r.control()
 	if err != nil {
 		return nil, err
@@ -170,23 +205,40 @@ func measureInterrupted(ctx context.Context, sys *kvm.System, cpus *processors, 
 	c = before.perInterrupt(after, quiet, n)
 	c.control = quietWindow.rate() * window.seconds() / float64(n)
 	c.exits = window.exits()/float64(n) - c.control
-	c.sent, c.seen, c.missing = uint64(n), seen, missing
+	c.userspace = float64(window.end.userspace-window.start.userspace) / float64(n)
+	c.sent, c.seen, c.missing, c.latency = uint64(n), seen, missing, r.latency
 	return c, nil
 }
 
 // connect makes the arm's path.
 func (r *interruptedRun) connect() (err error) {
-	if r.arm.path != byIRQFD {
-		return nil
+	message := pci.Message{Address: messageAddress, Data: tinyguest.Vector}
+	switch r.arm.path {
+	case byInterrupt:
+		if r.vector, err = r.guest.Chip.NewVector("measure", 0); err != nil {
+			return err
+		}
+		if err := r.guest.Chip.SetRoutes([]pci.Route{{Vector: r.vector, Message: message}}); err != nil {
+			return err
+		}
+		return r.vector.Connect()
+	case byIRQFD, byIRQFDPin:
+		gsi := uint32(messageGSI)
+		route := kvm.Route{MSI: &kvm.MSIRoute{GSI: messageGSI, AddressLo: uint32(message.Address), Data: message.Data}}
+		if r.arm.path.pin {
+			gsi = messagePin
+		}
+		if r.event, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+			return fmt.Errorf("eventfd: %w", err)
+		}
+		if !r.arm.path.pin { // KVM's own table has the pins
+			if err := r.guest.VM.SetGSIRouting([]kvm.Route{route}); err != nil {
+				return err
+			}
+		}
+		return r.guest.VM.IRQFD(gsi, r.event)
 	}
-	if r.event, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
-		return fmt.Errorf("eventfd: %w", err)
-	}
-	route := kvm.Route{MSI: &kvm.MSIRoute{GSI: messageGSI, AddressLo: messageAddress, Data: tinyguest.Vector}}
-	if err := r.guest.VM.SetGSIRouting([]kvm.Route{route}); err != nil {
-		return err
-	}
-	return r.guest.VM.IRQFD(messageGSI, r.event)
+	return nil
 }
 
 func (r *interruptedRun) close() {
@@ -196,6 +248,10 @@ func (r *interruptedRun) close() {
 	if r.interrupts != nil {
 		r.interrupts.Close()
 	}
+	if r.vector != nil {
+		_ = r.vector.Disconnect() // the guest has ended: nothing is lost
+		_ = r.guest.Chip.Remove(r.vector)
+	}
 	r.guest.Close()
 	if r.event >= 0 {
 		unix.Close(r.event)
@@ -204,21 +260,39 @@ func (r *interruptedRun) close() {
 
 // send sends one interrupt.
 func (r *interruptedRun) send() error {
-	if r.arm.path == byIRQFD {
-		var one [8]byte
-		binary.NativeEndian.PutUint64(one[:], 1)
-		if _, err := unix.Write(r.event, one[:]); err != nil {
-			return fmt.Errorf("write to the eventfd: %w", err)
-		}
+	switch r.arm.path {
+	case bySignalMSI:
+		_, err := r.guest.VM.SignalMSI(messageAddress, tinyguest.Vector)
+		return err
+	case byInterrupt:
+		r.vector.Fire()
+		return nil
+	case byLineLevel:
+		return r.guest.VM.IRQLine(messagePin, true)
+	case byLineEdge:
+		return errors.Join(r.guest.VM.IRQLine(messagePin, true), r.guest.VM.IRQLine(messagePin, false))
+	}
+	var one [8]byte
+	binary.NativeEndian.PutUint64(one[:], 1)
+	if _, err := unix.Write(r.event, one[:]); err != nil {
+		return fmt.Errorf("write to the eventfd: %w", err)
+	}
+	return nil
+}
+
+// lower takes a level line down when the handler has begun, and lets the handler go on.
+func (r *interruptedRun) lower() error {
+	if !r.arm.path.level {
 		return nil
 	}
-	_, err := r.guest.VM.SignalMSI(messageAddress, tinyguest.Vector)
+	err := r.guest.VM.IRQLine(messagePin, false)
+	r.guest.Quiet(r.guest.Begun())
 	return err
 }
 
 // warmUp sends until the guest, which has to switch its APIC on first, takes one.
 func (r *interruptedRun) warmUp() error {
-	for start := time.Now(); r.guest.Count() == 0; {
+	for start := time.Now(); r.guest.Ended() == 0; {
 		if time.Since(start) > interruptLimit {
 			return fmt.Errorf("the guest took no interrupt in %v", interruptLimit)
 		}
@@ -226,24 +300,35 @@ func (r *interruptedRun) warmUp() error {
 			return err
 		}
 		r.cpus.linger(time.Millisecond)
+		if err := r.lower(); err != nil {
+			return err
+		}
 	}
 	// The last one may be on its way still.
 	r.cpus.linger(10 * time.Millisecond)
-	return nil
+	return r.lower()
 }
 
-// interrupt sends one and waits until the guest has counted it, which makes it the number want.
+// interrupt sends one and waits until the guest has ended it, which makes it the number want.
 func (r *interruptedRun) interrupt(want uint64) error {
 	if r.arm.halts {
 		if err := r.awaitHalt(); err != nil {
 			return err
 		}
 	}
+	sent := time.Now()
 	if err := r.send(); err != nil {
 		return err
 	}
-	if !r.cpus.await(func() bool { return r.guest.Count() >= want }, interruptLimit) {
+	if !r.cpus.await(func() bool { return r.guest.Begun() >= want }, interruptLimit) {
 		return fmt.Errorf("interrupt %d was not taken in %v", want, interruptLimit)
+	}
+	_ = r.latency.RecordValue(time.Since(sent).Nanoseconds()) // it is within the limit
+	if err := r.lower(); err != nil {
+		return err
+	}
+	if !r.cpus.await(func() bool { return r.guest.Ended() >= want }, interruptLimit) {
+		return fmt.Errorf("interrupt %d was not ended in %v", want, interruptLimit)
 	}
 	if r.arm.paced {
 		r.cpus.linger(betweenInterrupts)
@@ -251,8 +336,14 @@ func (r *interruptedRun) interrupt(want uint64) error {
 	return nil
 }
 
-// awaitHalt waits until KVM has put the vCPU's thread to sleep, by its statistic "blocking"; a kernel without it gets a moment.
+// awaitHalt waits until the vCPU's thread sleeps: KVM says so by its statistic "blocking"; a kernel without it gets a moment.
 func (r *interruptedRun) awaitHalt() error {
+	if r.arm.path.userAPIC {
+		if !r.cpus.await(r.guest.CPU.Asleep, interruptLimit) {
+			return fmt.Errorf("the vCPU did not halt in %v", interruptLimit)
+		}
+		return nil
+	}
 	var err error
 	known := true
 	halted := r.cpus.await(func() bool {
@@ -294,8 +385,8 @@ func (r *interruptedRun) control() (quiet [2]*sample, w *window, err error) {
 
 // moment is how many exits the vCPU has had by then.
 type moment struct {
-	at    time.Time
-	exits uint64
+	at               time.Time
+	exits, userspace uint64
 }
 
 // window is from the first interrupt to the last one's end, or a time without: nothing of ours happens in it but what is measured.
@@ -307,7 +398,7 @@ func (w *window) rate() float64    { return w.exits() / w.seconds() }
 
 func (r *interruptedRun) now() (moment, error) {
 	all, err := r.guest.CPU.Stats().Read()
-	return moment{time.Now(), all["exits"]}, err
+	return moment{time.Now(), all["exits"], r.guest.Ledger.VCPU(0).UserspaceExits()}, err
 }
 
 // sample reads what takes longer to read. Between two samples there is more than between the window's ends.

@@ -20,12 +20,12 @@ const postedInterrupts = 1000
 func interruptedArms() (arms []interruptedArm) {
 	for _, halts := range []bool{false, true} {
 		for _, x2apic := range []bool{false, true} {
-			for _, path := range []string{bySignalMSI, byIRQFD} {
-				arms = append(arms, interruptedArm{path, x2apic, halts, true})
+			for _, p := range []path{bySignalMSI, byIRQFD} {
+				arms = append(arms, interruptedArm{path: p, x2apic: x2apic, halts: halts, paced: true})
 			}
 		}
 	}
-	return append(arms, interruptedArm{bySignalMSI, true, false, false})
+	return append(arms, interruptedArm{path: bySignalMSI, x2apic: true})
 }
 
 // Posted is the experiment `posted`: the proof by behaviour that interrupts are posted. A bare guest takes interrupts from another processor, as KVM is
@@ -106,15 +106,15 @@ func (e *postedExperiment) arms(ctx context.Context, virtualized bool) error {
 	defer sys.Close()
 	for _, arm := range interruptedArms() {
 		e.done++
-		e.say("measure posted: %d of %d: APIC virtualization %s, %s, %s, %s", e.done, e.all, onOff(virtualized), arm.target(), arm.path, arm.apic())
-		counts, err := measureInterrupted(ctx, sys, e.cpus, arm, postedInterrupts)
+		e.say("measure posted: %d of %d: APIC virtualization %s, %s, %s, %s", e.done, e.all, onOff(virtualized), arm.target(), arm.path.name, arm.apic())
+		counts, err := measureInterrupted(ctx, sys, e.cpus, arm, postedInterrupts, true)
 		if ctx.Err() != nil {
 			// What has finished is kept.
-			e.missing["arms after "+arm.target()+", "+arm.path+", "+arm.apic()] = context.Cause(ctx).Error()
+			e.missing["arms after "+arm.target()+", "+arm.path.name+", "+arm.apic()] = context.Cause(ctx).Error()
 			return nil
 		}
 		if err != nil {
-			e.missing[fmt.Sprintf("APIC virtualization %s, %s, %s, %s", onOff(virtualized), arm.target(), arm.path, arm.apic())] = err.Error()
+			e.missing[fmt.Sprintf("APIC virtualization %s, %s, %s, %s", onOff(virtualized), arm.target(), arm.path.name, arm.apic())] = err.Error()
 			continue
 		}
 		for what, why := range counts.missing {
@@ -167,7 +167,7 @@ func (e *postedExperiment) report() report.Experiment {
 func (r postedRow) row() map[string]any {
 	c := r.counts
 	row := map[string]any{
-		"apic_virtualization": r.virtualized, "target": r.target(), "path": r.path, "apic": r.apic(),
+		"apic_virtualization": r.virtualized, "target": r.target(), "path": r.path.name, "apic": r.apic(),
 		"sent": c.sent, "seen": c.seen, "exits_per_interrupt": c.exits, "host_exits_per_interrupt": c.control,
 		"posted_by_tracepoint": c.posted, "posted": r.posted(), "why_not_posted": nil,
 	}
@@ -203,7 +203,7 @@ func (r postedRow) cells() []string {
 	c := r.counts
 	number := func(v float64) string { return fmt.Sprintf("%.3f", nearZero(v)) }
 	cells := []string{
-		fmt.Sprintf("%s, %s, %s, %s", onOff(r.virtualized), r.target(), r.path, r.apic()), number(c.exits),
+		fmt.Sprintf("%s, %s, %s, %s", onOff(r.virtualized), r.target(), r.path.name, r.apic()), number(c.exits),
 	}
 	parts := c.parts()
 	for _, name := range partNames() {

@@ -30,7 +30,7 @@ func TestPerInterrupt(t *testing.T) {
 	if *c.posted != 100 || c.host["PIN"] != 7 {
 		t.Errorf("posted %d, host %v", *c.posted, c.host)
 	}
-	w := window{moment{at, 10}, moment{later(500), 35}}
+	w := window{moment{at, 10, 0}, moment{later(500), 35, 0}}
 	if w.exits() != 25 || w.rate() != 50 {
 		t.Errorf("%v exits, %v per second", w.exits(), w.rate())
 	}
@@ -38,7 +38,7 @@ func TestPerInterrupt(t *testing.T) {
 
 func TestPostedFinding(t *testing.T) {
 	row := func(virtualized, halts, shared bool, exits float64, reasons map[string]float64) postedRow {
-		return postedRow{interruptedArm{bySignalMSI, true, halts, true}, virtualized, shared, &interruptedCounts{exits: exits, reasons: reasons}}
+		return postedRow{interruptedArm{path: bySignalMSI, x2apic: true, halts: halts, paced: true}, virtualized, shared, &interruptedCounts{exits: exits, reasons: reasons}}
 	}
 	e := &postedExperiment{rows: []postedRow{
 		row(true, false, false, 0.001, map[string]float64{}),

@@ -3,6 +3,7 @@ package measure
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"strconv"
 	"time"
 
@@ -14,7 +15,12 @@ import (
 type processors struct {
 	target, injector int
 	before           unix.CPUSet // what this process was allowed
+	scheduler        int         // GOMAXPROCS as it was
 }
+
+// spareProcessors is how many of Go's scheduler's processors there are beyond the host's: a vCPU's thread needs one when it comes out of the guest, and
+// those of our other threads, which wait for the injector's turn on their processor to end, are taken.
+const spareProcessors = 6
 
 // takeProcessors moves all threads of this process to the injector's processor; give undoes it.
 func takeProcessors() (*processors, error) {
@@ -33,6 +39,7 @@ func takeProcessors() (*processors, error) {
 	}
 	var one unix.CPUSet
 	one.Set(p.injector)
+	p.scheduler = runtime.GOMAXPROCS(runtime.NumCPU() + spareProcessors)
 	return p, moveThreads(one)
 }
 
@@ -50,7 +57,10 @@ func (p *processors) place(tid int) error {
 }
 
 // give lets the threads run where they could before.
-func (p *processors) give() error { return moveThreads(p.before) }
+func (p *processors) give() error {
+	runtime.GOMAXPROCS(p.scheduler)
+	return moveThreads(p.before)
+}
 
 // moveThreads moves this process's threads; those that they start later inherit it.
 func moveThreads(to unix.CPUSet) error {

@@ -53,6 +53,8 @@ type Experiment struct {
 	Finding string            `json:"finding"` // one sentence
 	Rows    []map[string]any  `json:"rows"`
 	Missing map[string]string `json:"not_measured,omitempty"`
+	// Parameters are what the run was made with: seed, rounds, sizes.
+	Parameters map[string]any `json:"parameters,omitempty"`
 
 	Table *Table `json:"-"` // the rows for a person; nil for none
 }

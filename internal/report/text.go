@@ -23,6 +23,13 @@ func (d *Document) Text(w io.Writer) {
 	for _, e := range d.Experiments {
 		fmt.Fprintf(w, "%s: %s\n", e.Name, e.Finding)
 		e.Table.text(w)
+		if len(e.Parameters) > 0 {
+			var all []string
+			for _, name := range slices.Sorted(maps.Keys(e.Parameters)) {
+				all = append(all, fmt.Sprintf("%s %v", strings.ReplaceAll(name, "_", " "), e.Parameters[name]))
+			}
+			fmt.Fprintf(w, "run with: %s\n", strings.Join(all, ", "))
+		}
 		if d.VM == nil {
 			for _, name := range slices.Sorted(maps.Keys(e.Missing)) {
 				fmt.Fprintf(w, "not measured: %s: %s\n", name, e.Missing[name])

@@ -13,6 +13,7 @@ import (
 	"doorbell/guest/memory"
 	"doorbell/internal/kvm"
 	"doorbell/internal/ledger"
+	"doorbell/irqchip"
 	"doorbell/vcpu"
 )
 
@@ -28,13 +29,19 @@ const (
 // Guest is a machine with one vCPU that has not run yet.
 type Guest struct {
 	VM     *kvm.VM
+	Chip   irqchip.Chip // interrupt controllers that are not KVM's; nil if they are
 	CPU    *vcpu.CPU
 	Memory *memory.Memory
 	Ledger *ledger.Ledger
 }
 
 // New makes a guest that will run code, and whose exits bus answers, except that a write to EndPort stops it.
-func New(sys *kvm.System, code []byte, bus vcpu.Bus) (_ *Guest, err error) {
+func New(sys *kvm.System, code []byte, bus vcpu.Bus) (*Guest, error) {
+	return build(sys, code, bus, "")
+}
+
+// build is New with interrupt controllers by the names of package irqchip; an empty one is KVM's without its PIT.
+func build(sys *kvm.System, code []byte, bus vcpu.Bus, chip string) (_ *Guest, err error) {
 	g := &Guest{Ledger: ledger.New(1)}
 	defer func() {
 		if err != nil {
@@ -44,9 +51,20 @@ func New(sys *kvm.System, code []byte, bus vcpu.Bus) (_ *Guest, err error) {
 	if g.VM, err = sys.CreateVM(); err != nil {
 		return nil, err
 	}
-	if err := g.VM.CreateIRQChip(); err != nil {
+	cpuid, err := sys.SupportedCPUID()
+	if err != nil {
 		return nil, err
 	}
+	c := vcpu.Config{VM: g.VM, Bus: &ender{bus, g}, Ledger: g.Ledger}
+	if chip == "" {
+		err = g.VM.CreateIRQChip()
+	} else if err = g.createChip(sys, chip, vcpu.PhysicalBits(cpuid)); err == nil {
+		c.Controller, c.Bus = g.Chip.VCPU(0), &chipBus{c.Bus, g.Chip.Registers()}
+	}
+	if err != nil {
+		return nil, err
+	}
+	userAPIC := chip == irqchip.UserName
 	if g.Memory, err = memory.New(memorySize); err != nil {
 		return nil, err
 	}
@@ -56,16 +74,46 @@ func New(sys *kvm.System, code []byte, bus vcpu.Bus) (_ *Guest, err error) {
 	if err := g.VM.SetUserMemory(0, 0, 0, g.Memory.Regions()[0].Host); err != nil {
 		return nil, err
 	}
-	cpuid, err := sys.SupportedCPUID()
-	if err != nil {
-		return nil, err
-	}
 	entry := guest.NewEntry(Code)
 	entry.CR3, entry.RSP = pml4, stackTop
-	g.CPU, err = vcpu.New(vcpu.Config{VM: g.VM, Bus: &ender{bus, g}, Ledger: g.Ledger, Memory: g.Memory, Setup: func(c *kvm.VCPU) error {
-		return errors.Join(c.SetCPUID(vcpu.CPUID(cpuid, vcpu.Topology{VCPUs: 1, X2APIC: true}, 0)), vcpu.Enter(c, entry))
-	}})
+	c.Memory = g.Memory
+	c.Setup = func(k *kvm.VCPU) error {
+		return errors.Join(k.SetCPUID(vcpu.CPUID(cpuid, vcpu.Topology{VCPUs: 1, X2APIC: !userAPIC, UserLAPIC: userAPIC}, 0)), vcpu.Enter(k, entry))
+	}
+	g.CPU, err = vcpu.New(c)
 	return g, err
+}
+
+// createChip makes interrupt controllers of package irqchip.
+func (g *Guest) createChip(sys *kvm.System, name string, physBits int) error {
+	caps, err := sys.Capabilities()
+	if err != nil {
+		return err
+	}
+	g.Chip, err = irqchip.New(irqchip.Config{Name: name, VM: g.VM, Caps: caps, VCPUs: 1, Ledger: g.Ledger, PhysBits: physBits, Warn: func(string, ...any) {}})
+	return err
+}
+
+// chipBus is a bus with the registers of interrupt controllers.
+type chipBus struct {
+	vcpu.Bus
+	registers []irqchip.Registers
+}
+
+// Memory implements vcpu.Bus.
+func (b *chipBus) Memory(id int, addr uint64, write bool, p []byte) {
+	for _, r := range b.registers {
+		if r.Space != ledger.Memory || addr < r.Base || addr >= r.Base+r.Size {
+			continue
+		}
+		if write {
+			r.Device.Write(addr-r.Base, p)
+		} else {
+			r.Device.Read(addr-r.Base, p)
+		}
+		return
+	}
+	b.Bus.Memory(id, addr, write, p)
 }
 
 // EndPort is the port whose write ends the guest: "out 0xf5, al" is e6 f5.
@@ -102,6 +150,9 @@ func (g *Guest) fill(code []byte) error {
 func (g *Guest) Close() {
 	if g.CPU != nil {
 		g.CPU.Close()
+	}
+	if g.Chip != nil {
+		g.Chip.Close()
 	}
 	if g.VM != nil {
 		g.VM.Close()

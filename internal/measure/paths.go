@@ -1,0 +1,213 @@
+package measure
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"doorbell/internal/kvm"
+	"doorbell/internal/probe"
+	"doorbell/internal/report"
+	"doorbell/vmm"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// What each arm of `paths` does in a round.
+const (
+	pathRounds     = 3
+	pathInterrupts = 300
+)
+
+// pathArms are the paths, to a vCPU that runs and to one that has halted; where the local APIC is KVM's also with an EOI that need not exit.
+func pathArms() (arms []interruptedArm) {
+	for _, halts := range []bool{false, true} {
+		for _, p := range []path{byLineEdge, byLineLevel, bySignalMSI, byIRQFD, byIRQFDPin, byInterrupt} {
+			arms = append(arms, interruptedArm{path: p, x2apic: !p.userAPIC, halts: halts, paced: true})
+			// KVM wants to know of a level interrupt's end.
+			if !p.userAPIC && !p.level {
+				arms = append(arms, interruptedArm{path: p, x2apic: true, halts: halts, paced: true, pvEOI: true})
+			}
+		}
+	}
+	return arms
+}
+
+// A pathRow is what the rounds of one arm gave.
+type pathRow struct {
+	interruptedArm
+	sent, seen uint64
+	figures    map[string]spread
+	latency    *hdrhistogram.Histogram
+	err        error
+}
+
+// add takes a round's counts.
+func (r *pathRow) add(c *interruptedCounts) {
+	r.sent, r.seen = r.sent+c.sent, r.seen+c.seen
+	r.latency.Merge(c.latency)
+	put := func(name string, v float64) { r.figures[name] = append(r.figures[name], v) }
+	put("exits_per_interrupt", c.exits)
+	put("userspace_exits_per_interrupt", c.userspace)
+	put("host_exits_per_interrupt", c.control)
+	if parts := c.parts(); parts != nil {
+		put("completion_exits_per_interrupt", parts["eoi"])
+		put("delivery_exits_per_interrupt", parts["kick"]+parts["hlt"]+parts["window"]+parts["other"])
+		for _, name := range partNames() {
+			put(name+"_exits_per_interrupt", parts[name])
+		}
+	}
+}
+
+// eoi says how the guest ends its interrupts.
+func (r *pathRow) eoi() string {
+	switch {
+	case r.pvEOI:
+		return "PV EOI"
+	case r.x2apic:
+		return "MSR write"
+	}
+	return "memory write"
+}
+
+// Paths is the experiment `paths`: what one interrupt costs a bare guest, by the way that it takes.
+func Paths(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.Result, err error) {
+	doc = &report.Document{Environment: probe.Host()}
+	sys, err := kvm.Open(kvm.Device)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer sys.Close()
+	cpus, err := takeProcessors()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { err = errors.Join(err, cpus.give()) }()
+	missing := map[string]string{}
+	rows := make([]pathRow, 0, len(pathArms()))
+	for _, a := range pathArms() {
+		rows = append(rows, pathRow{interruptedArm: a, figures: map[string]spread{}, latency: hdrhistogram.New(1, interruptLimit.Nanoseconds(), 3)})
+	}
+	order := newRounds(pathRounds)
+	done := 0
+	order.run(ctx, len(rows), func(_, arm int) {
+		r := &rows[arm]
+		done++
+		cfg.Warn("measure paths: %d of %d: %s to a %s vCPU, EOI by %s", done, order.n*len(rows), r.path.name, r.target(), r.eoi())
+		c, err := measureInterrupted(ctx, sys, cpus, r.interruptedArm, pathInterrupts, false)
+		if err != nil {
+			r.err = errors.Join(r.err, err)
+			return
+		}
+		for what, why := range c.missing {
+			missing[what] = why
+		}
+		r.add(c)
+	})
+	e := report.Experiment{Name: "paths", Missing: missing, Parameters: order.parameters(), Table: &report.Table{
+		Columns: []string{"path, target, EOI", "exits per interrupt", "least", "most", "delivery", "completion", "to doorbell", "host's own, subtracted"},
+	}}
+	e.Parameters["interrupts_per_round"] = pathInterrupts
+	virtualized, _ := kvm.VirtualizesAPIC()
+	for i := range rows {
+		r := &rows[i]
+		name := fmt.Sprintf("%s, %s, %s", r.path.name, r.target(), r.eoi())
+		switch {
+		case r.err != nil:
+			missing[name] = strings.ReplaceAll(r.err.Error(), "\n", "; ")
+		case len(r.figures) == 0:
+			missing[name] = fmt.Sprint(context.Cause(ctx))
+		default:
+			e.Rows = append(e.Rows, r.row(virtualized, why(doc.Environment.Emulated, cpus)))
+			e.Table.Rows = append(e.Table.Rows, r.cells(name))
+		}
+	}
+	if len(e.Rows) == 0 {
+		return nil, nil, fmt.Errorf("none of the paths could be measured: %v", missing)
+	}
+	e.Finding = pathsFinding(rows)
+	doc.Experiments = []report.Experiment{e}
+	return doc, nil, nil
+}
+
+// why is what keeps a latency from meaning anything; "" if nothing does.
+func why(emulatedHost bool, cpus *processors) string {
+	switch {
+	case emulatedHost:
+		return emulatedClock
+	case cpus.shared():
+		return "the vCPU shares the processor of the thread that interrupts it"
+	}
+	return ""
+}
+
+// row is for machines. noTimes is why there are no latencies.
+func (r *pathRow) row(virtualized bool, noTimes string) map[string]any {
+	row := map[string]any{
+		"path": r.path.name, "target": r.target(), "eoi": r.eoi(), "apic": r.apic(), "apic_virtualization": virtualized && !r.path.userAPIC,
+		"sent": r.sent, "seen": r.seen,
+	}
+	for _, name := range pathFigures() {
+		r.figures[name].into(row, name)
+	}
+	for name, q := range map[string]float64{"latency_p50_ns": 50, "latency_p99_ns": 99, "latency_max_ns": 100} {
+		row[name] = nil
+		if noTimes == "" {
+			row[name] = r.latency.ValueAtQuantile(q)
+		}
+	}
+	if noTimes != "" {
+		row["not_measured"] = map[string]string{"latency_p50_ns": noTimes, "latency_p99_ns": noTimes, "latency_max_ns": noTimes}
+	}
+	return row
+}
+
+// pathFigures are the figures of a row that have rounds.
+func pathFigures() []string {
+	names := []string{"exits_per_interrupt", "delivery_exits_per_interrupt", "completion_exits_per_interrupt", "userspace_exits_per_interrupt", "host_exits_per_interrupt"}
+	for _, p := range partNames() {
+		names = append(names, p+"_exits_per_interrupt")
+	}
+	return names
+}
+
+// cells are for people.
+func (r *pathRow) cells(name string) []string {
+	low, high := r.figures["exits_per_interrupt"].bounds()
+	cells := []string{name}
+	number := func(v float64) { cells = append(cells, fmt.Sprintf("%.2f", nearZero(v))) }
+	number(r.figures["exits_per_interrupt"].median())
+	number(low)
+	number(high)
+	for _, f := range []string{"delivery", "completion", "userspace", "host"} {
+		if s := r.figures[f+"_exits_per_interrupt"]; len(s) > 0 {
+			number(s.median())
+		} else {
+			cells = append(cells, "-")
+		}
+	}
+	return cells
+}
+
+// pathsFinding names the cheapest and the dearest way.
+func pathsFinding(rows []pathRow) string {
+	var cheapest, dearest *pathRow
+	for i := range rows {
+		r := &rows[i]
+		s := r.figures["exits_per_interrupt"]
+		if len(s) == 0 {
+			continue
+		}
+		if cheapest == nil || s.median() < cheapest.figures["exits_per_interrupt"].median() {
+			cheapest = r
+		}
+		if dearest == nil || s.median() > dearest.figures["exits_per_interrupt"].median() {
+			dearest = r
+		}
+	}
+	describe := func(r *pathRow) string {
+		return fmt.Sprintf("%s to a %s vCPU that ends it by %s (%.2f exits)", r.path.name, r.target(), r.eoi(), nearZero(r.figures["exits_per_interrupt"].median()))
+	}
+	return "the cheapest interrupt was " + describe(cheapest) + ", the dearest " + describe(dearest)
+}

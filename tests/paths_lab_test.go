@@ -1,0 +1,111 @@
+//go:build lab
+
+package tests
+
+import (
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"doorbell/internal/report"
+)
+
+// experiment runs one by its name and returns it, with its rows by what names them.
+func experiment(t testing.TB, name string) report.Experiment {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "r.json")
+	o := doorbell(t, "", "measure", name, "--host", "here", "--report", "text,json="+path)
+	o.watch(t)
+	b, err := os.ReadFile(path)
+	var d report.Document
+	if err == nil {
+		err = json.Unmarshal(b, &d)
+	}
+	if err != nil || len(d.Experiments) != 1 || d.Experiments[0].Name != name {
+		t.Fatalf("%v: %+v\n%s", err, d.Experiments, o.stderr)
+	}
+	e := d.Experiments[0]
+	o.want(t, 0, o.stdout, name+": "+e.Finding, "run with: ", "seed ")
+	for what, why := range e.Missing {
+		t.Errorf("not measured: %s: %s", what, why)
+	}
+	return e
+}
+
+// number is a figure of a row.
+func number(t testing.TB, row map[string]any, name string) float64 {
+	t.Helper()
+	v, ok := row[name].(float64)
+	if !ok {
+		t.Errorf("%v: %s was not measured", row, name)
+	}
+	return v
+}
+
+// TestMeasurePaths: without APIC virtualization an interrupt takes an exit to be delivered, a kick or its HLT's, and one to be ended, which PV EOI spares,
+// by whichever way it comes; with the local APIC outside KVM it takes one more. Every interrupt that was sent was seen.
+func TestMeasurePaths(t *testing.T) {
+	guestTest(t, func(t testing.TB) {
+		e := experiment(t, "paths")
+		const ways = 2 * (4*2 + 2) // running and halted; four with and without PV EOI, a level pin, and our local APIC
+		if len(e.Rows) != ways {
+			t.Errorf("%d rows, want %d", len(e.Rows), ways)
+		}
+		for _, row := range e.Rows {
+			want, delivery, completion, userspace := 2.0, 1.0, 1.0, 0.0
+			switch {
+			case row["path"] == "KVM_INTERRUPT":
+				want, delivery, userspace = 3, 2, 1
+				if row["target"] == "halted" {
+					userspace = 2
+				}
+			case row["eoi"] == "PV EOI":
+				want, completion = 1, 0
+			}
+			for name, want := range map[string]float64{
+				"exits_per_interrupt": want, "delivery_exits_per_interrupt": delivery, "completion_exits_per_interrupt": completion,
+				"userspace_exits_per_interrupt": userspace,
+			} {
+				if got := number(t, row, name); math.Abs(got-want) > 0.2 {
+					t.Errorf("%v, %v, %v: %s %.2f, want %.0f", row["path"], row["target"], row["eoi"], name, got, want)
+				}
+			}
+			if sent, seen := number(t, row, "sent"), number(t, row, "seen"); sent == 0 || sent != seen {
+				t.Errorf("%v: %.0f sent, %.0f seen", row["path"], sent, seen)
+			}
+			if row["latency_p50_ns"] != nil {
+				t.Errorf("%v has a latency on an emulated host", row["path"])
+			}
+		}
+	})
+}
+
+// TestMeasureStorm: a handler in the right order takes each assertion of its line once; in the wrong order about twice; and where the device stays as it is
+// both IOAPICs let the guest come to itself after 10,000 interrupts.
+func TestMeasureStorm(t *testing.T) {
+	guestTest(t, func(t testing.TB) {
+		e := experiment(t, "storm")
+		if len(e.Rows) != 6 {
+			t.Errorf("%d rows", len(e.Rows))
+		}
+		for i, row := range e.Rows {
+			got := number(t, row, "deliveries_per_assertion")
+			switch i % 3 {
+			case 0:
+				if got < 1 || got > 1.02 {
+					t.Errorf("%v: %.2f deliveries per assertion", row["handler"], got)
+				}
+			case 1:
+				if got < 1.5 || got > 3 {
+					t.Errorf("%v: %.2f deliveries per assertion", row["handler"], got)
+				}
+			case 2:
+				if throttled := number(t, row, "throttled"); got < 10_000 || throttled < 1 {
+					t.Errorf("%v: %.0f deliveries, %.0f times throttled", row["handler"], got, throttled)
+				}
+			}
+		}
+	})
+}
