@@ -109,3 +109,17 @@ func TestMeasureStorm(t *testing.T) {
 		}
 	})
 }
+
+// TestMeasureBarrier: without a full barrier between the publish and the check a ring loses notifications; with it, none.
+func TestMeasureBarrier(t *testing.T) {
+	e := experiment(t, "barrier")
+	if len(e.Rows) != 2 {
+		t.Fatalf("%d rows", len(e.Rows))
+	}
+	if lost := number(t, e.Rows[0], "lost_per_million_high"); lost == 0 {
+		t.Errorf("%v lost none", e.Rows[0]["arm"])
+	}
+	if lost := number(t, e.Rows[1], "lost_per_million_high"); lost != 0 {
+		t.Errorf("%v lost %v per million", e.Rows[1]["arm"], lost)
+	}
+}

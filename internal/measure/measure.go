@@ -27,6 +27,7 @@ func Experiments() []Experiment {
 		{"boot", "what does a boot cost?", "exits by reason, vCPU and device; a time line of phases", false, false, Boot},
 		{"paths", "what does one interrupt cost, by the way that it takes?", "IRQ_LINE edge and level, SIGNAL_MSI, irqfd MSI and pin, KVM_INTERRUPT; running, halted; EOI that exits, PV EOI", false, true, Paths},
 		{"storm", "what if the handler ends its interrupt before it quiets the device?", "right order, wrong order, never; KVM's IOAPIC and doorbell's, with their throttles", false, true, Storm},
+		{"barrier", "why does a doorbell need a barrier?", "a ring's publish-then-check by two threads, with a full barrier and without; lost notifications per million", false, true, Barrier},
 		{"modes", "what do three sets of interrupt controllers cost the same guest?", "kernel, split, user; exits, vectors, EOIs, kicks", false, false, Modes},
 		{"vfio", "what does a network card cost that is passed through?", "passed through; the same card behind virtio-net; needs --device vfio=ADDRESS", true, false, VFIO},
 		{"posted", "are interrupts posted to a running vCPU, and what do they cost?", "running, halted; SIGNAL_MSI, irqfd; xAPIC, x2APIC; APIC virtualization on and off", false, true, Posted},

@@ -176,7 +176,7 @@ func pathFigures() []string {
 func (r *pathRow) cells(name string) []string {
 	low, high := r.figures["exits_per_interrupt"].bounds()
 	cells := []string{name}
-	number := func(v float64) { cells = append(cells, fmt.Sprintf("%.2f", nearZero(v))) }
+	number := func(v float64) { cells = append(cells, fixed(v, 2)) }
 	number(r.figures["exits_per_interrupt"].median())
 	number(low)
 	number(high)
@@ -207,7 +207,7 @@ func pathsFinding(rows []pathRow) string {
 		}
 	}
 	describe := func(r *pathRow) string {
-		return fmt.Sprintf("%s to a %s vCPU that ends it by %s (%.2f exits)", r.path.name, r.target(), r.eoi(), nearZero(r.figures["exits_per_interrupt"].median()))
+		return fmt.Sprintf("%s to a %s vCPU that ends it by %s (%s exits)", r.path.name, r.target(), r.eoi(), fixed(r.figures["exits_per_interrupt"].median(), 2))
 	}
 	return "the cheapest interrupt was " + describe(cheapest) + ", the dearest " + describe(dearest)
 }

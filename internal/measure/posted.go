@@ -201,7 +201,7 @@ func partNames() (names []string) {
 // cells are for people.
 func (r postedRow) cells() []string {
 	c := r.counts
-	number := func(v float64) string { return fmt.Sprintf("%.3f", nearZero(v)) }
+	number := func(v float64) string { return fixed(v, 3) }
 	cells := []string{
 		fmt.Sprintf("%s, %s, %s, %s", onOff(r.virtualized), r.target(), r.path.name, r.apic()), number(c.exits),
 	}
@@ -232,14 +232,6 @@ func (r postedRow) cells() []string {
 	return append(cells, "no")
 }
 
-// nearZero keeps what a subtraction leaves of nothing from being shown as -0.
-func nearZero(v float64) float64 {
-	if v > -0.0005 && v < 0.0005 {
-		return 0
-	}
-	return v
-}
-
 // finding is the experiment's answer in one sentence: the dearest row of each kind speaks for it.
 func (e *postedExperiment) finding() string {
 	var parts []string
@@ -259,7 +251,7 @@ func (e *postedExperiment) finding() string {
 			if halts {
 				target = "halted"
 			}
-			cost := fmt.Sprintf("a %s vCPU at most %.3f exits", target, nearZero(worst.counts.exits))
+			cost := fmt.Sprintf("a %s vCPU at most %s exits", target, fixed(worst.counts.exits, 3))
 			if words := worst.words(); words != "" {
 				cost += " (" + words + ")"
 			}

@@ -63,3 +63,15 @@ func TestPostedFinding(t *testing.T) {
 		}
 	}
 }
+
+func TestFixed(t *testing.T) {
+	for _, c := range []struct {
+		v      float64
+		digits int
+		want   string
+	}{{-0.0004, 3, "0.000"}, {-0.001, 3, "-0.001"}, {-0.004, 2, "0.00"}, {2.005, 1, "2.0"}, {0, 0, "0"}, {-10, 0, "-10"}} {
+		if got := fixed(c.v, c.digits); got != c.want {
+			t.Errorf("%v: %s, want %s", c.v, got, c.want)
+		}
+	}
+}

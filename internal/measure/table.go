@@ -3,6 +3,7 @@ package measure
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"doorbell/internal/report"
@@ -89,6 +90,15 @@ func sideBySide(columns []column, figures []figure) *report.Table {
 		line("exits: "+r, "exits_"+r)
 	}
 	return t
+}
+
+// fixed is a figure with that many digits. What a subtraction leaves of nothing is not shown as -0.
+func fixed(v float64, digits int) string {
+	s := strconv.FormatFloat(v, 'f', digits, 64)
+	if strings.Trim(s, "-0.") == "" {
+		s = strings.TrimPrefix(s, "-")
+	}
+	return s
 }
 
 // maxReasons is how many exit reasons a person is shown.
