@@ -54,6 +54,8 @@ type Account struct {
 type Phase struct {
 	Name string  `json:"name"`
 	AtS  float64 `json:"at_s"` // seconds since the machine's creation began
+	// Exits are those of each vCPU so far, as KVM counts them; nil before there are vCPUs, or where the kernel has no such statistic.
+	Exits []uint64 `json:"exits_by_vcpu,omitempty"`
 }
 
 // NMIRow is what became of the NMI button's pulses at one vCPU's local APIC.

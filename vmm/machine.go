@@ -222,12 +222,44 @@ func (m *Machine) createVCPUs() error {
 	return nil
 }
 
-// phase notes a moment of the run.
+// phase notes a moment of the run, and how many exits there have been.
 func (m *Machine) phase(name string) {
-	at := time.Since(m.start).Seconds()
+	p := Phase{Name: name, AtS: time.Since(m.start).Seconds()}
 	m.phaseMu.Lock()
-	m.phases = append(m.phases, Phase{name, at})
-	m.phaseMu.Unlock()
+	defer m.phaseMu.Unlock()
+	for _, s := range readStats(m.stats()) {
+		exits, ok := s["exits"]
+		if !ok {
+			p.Exits = nil // an older kernel
+			break
+		}
+		p.Exits = append(p.Exits, exits)
+	}
+	m.phases = append(m.phases, p)
+}
+
+// Exits is how many exits there have been so far, of all vCPUs, as KVM counts them; known is false where the kernel has no such statistic. Any goroutine
+// may ask while the guest runs.
+func (m *Machine) Exits() (n uint64, known bool) {
+	m.phaseMu.Lock()
+	defer m.phaseMu.Unlock()
+	for _, s := range readStats(m.stats()) {
+		exits, ok := s["exits"]
+		if !ok {
+			return 0, false
+		}
+		n += exits
+	}
+	return n, true
+}
+
+// stats are the vCPUs' statistics, which one goroutine at a time reads: who holds phaseMu.
+func (m *Machine) stats() []*kvm.Stats {
+	all := make([]*kvm.Stats, len(m.cpus))
+	for i, c := range m.cpus {
+		all[i] = c.Stats()
+	}
+	return all
 }
 
 // Plan is where everything lies in guest memory, for people.

@@ -269,15 +269,15 @@ func (m *Machine) result(e ending, trace *kvmtrace.Counter, traceErr error) *Res
 		beyond := rss.rss - min(rss.guest, rss.rss)
 		a.RSSBytes, a.GuestResidentBytes, a.RSSBeyondGuestBytes, a.RSSWhen = &rss.rss, &rss.guest, &beyond, rss.when
 	}
-	stats := make([]*kvm.Stats, len(m.cpus))
-	for i, c := range m.cpus {
-		stats[i] = c.Stats()
+	for i := range m.cpus {
 		a.Kicks += m.ledger.VCPU(i).Kicks()
 		if queued, masked := m.ledger.VCPU(i).NMIs(); queued+masked > 0 {
 			a.NMIs = append(a.NMIs, NMIRow{i, queued, masked})
 		}
 	}
-	a.KVMStats = readStats(stats)
+	m.phaseMu.Lock()
+	a.KVMStats = readStats(m.stats())
+	m.phaseMu.Unlock()
 	traced, lost, err := readTrace(trace, traceErr)
 	if err != nil {
 		a.missing("exits_by_hardware_reason", err.Error())

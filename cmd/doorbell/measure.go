@@ -17,7 +17,7 @@ func measureCommand() *cobra.Command {
 		Use:   "measure [EXPERIMENT ...]",
 		Short: "Run experiments about interrupts and exits",
 		Long: `measure runs experiments and reports them on standard output: each is a question about interrupts that a run answers with
-counts. Without a name, all of them run that need no device.`,
+counts. Without a name, the short ones run that need no device.`,
 		Example: `  doorbell measure --list
   doorbell measure boot
   doorbell measure boot -c 4 --report json=boot.json`,

@@ -43,6 +43,14 @@ func (l guestLoad) run(ctx context.Context, c *traffic.Controller) error {
 // runLoaded runs a guest under a load from this process, nil for none. res is nil if there was no guest; an error beside a result is the load's, or
 // says that the guest did not power off.
 func runLoaded(ctx context.Context, cfg vmm.Config, load func(context.Context) error) (res *vmm.Result, err error) {
+	if load == nil {
+		return runWatched(ctx, cfg, nil)
+	}
+	return runWatched(ctx, cfg, func(ctx context.Context, _ *vmm.Machine) error { return load(ctx) })
+}
+
+// runWatched is runLoaded for a load that looks at its machine meanwhile.
+func runWatched(ctx context.Context, cfg vmm.Config, load func(context.Context, *vmm.Machine) error) (res *vmm.Result, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	m, err := vmm.New(cfg)
@@ -55,7 +63,7 @@ func runLoaded(ctx context.Context, cfg vmm.Config, load func(context.Context) e
 		failed <- nil
 	} else {
 		go func() {
-			err := load(ctx)
+			err := load(ctx, m)
 			if err != nil {
 				cancel(fmt.Errorf("a load that failed: %w", err))
 			}

@@ -16,7 +16,8 @@ type Experiment struct {
 	Name     string
 	Question string // what it answers, for --list
 	Arms     string // what it compares or breaks down
-	Device   bool   // it needs --device, and is not among those that run without a name
+	Device   bool   // it needs --device
+	Long     bool   // it takes a minute or more
 	Bare     bool   // it makes its own guests and takes none of the flags that describe one; it has no result
 	Run      func(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Result, error)
 }
@@ -24,21 +25,30 @@ type Experiment struct {
 // Experiments are all of them, in the order in which they run.
 func Experiments() []Experiment {
 	return []Experiment{
-		{"boot", "what does a boot cost?", "exits by reason, vCPU and device; a time line of phases", false, false, Boot},
-		{"paths", "what does one interrupt cost, by the way that it takes?", "IRQ_LINE edge and level, SIGNAL_MSI, irqfd MSI and pin, KVM_INTERRUPT; running, halted; EOI that exits, PV EOI", false, true, Paths},
-		{"storm", "what if the handler ends its interrupt before it quiets the device?", "right order, wrong order, never; KVM's IOAPIC and doorbell's, with their throttles", false, true, Storm},
-		{"barrier", "why does a doorbell need a barrier?", "a ring's publish-then-check by two threads, with a full barrier and without; lost notifications per million", false, true, Barrier},
-		{"modes", "what do three sets of interrupt controllers cost the same guest?", "kernel, split, user; exits, vectors, EOIs, kicks", false, false, Modes},
-		{"vfio", "what does a network card cost that is passed through?", "passed through; the same card behind virtio-net; needs --device vfio=ADDRESS", true, false, VFIO},
-		{"posted", "are interrupts posted to a running vCPU, and what do they cost?", "running, halted; SIGNAL_MSI, irqfd; xAPIC, x2APIC; APIC virtualization on and off", false, true, Posted},
+		{Name: "boot", Run: Boot, Question: "what does a boot cost?", Arms: "exits by reason, vCPU and device; a time line of phases"},
+		{Name: "paths", Run: Paths, Bare: true, Question: "what does one interrupt cost, by the way that it takes?",
+			Arms: "IRQ_LINE edge and level, SIGNAL_MSI, irqfd MSI and pin, KVM_INTERRUPT; running, halted; EOI that exits, PV EOI"},
+		{Name: "posted", Run: Posted, Bare: true, Question: "are interrupts posted to a running vCPU, and what do they cost?",
+			Arms: "running, halted; SIGNAL_MSI, irqfd; xAPIC, x2APIC; APIC virtualization on and off"},
+		{Name: "storm", Run: Storm, Bare: true, Question: "what if the handler ends its interrupt before it quiets the device?",
+			Arms: "right order, wrong order, never; KVM's IOAPIC and doorbell's, with their throttles"},
+		{Name: "coalesce", Run: Coalesce, Question: "what does it spare to put interrupts off, and what does it cost?",
+			Arms: "none, 4 and 16 frames, 5 and 20 ms; packets per interrupt, exits per packet, a request's time"},
+		{Name: "barrier", Run: Barrier, Bare: true, Question: "why does a doorbell need a barrier?",
+			Arms: "a ring's publish-then-check by two threads, with a full barrier and without; lost notifications per million"},
+		{Name: "timer", Run: Timer, Long: true, Question: "what does idling cost, and a tick those that work?",
+			Arms: "tickless, periodic tick, LAPIC one-shot; busy with a tick, busy with nohz_full"},
+		{Name: "modes", Run: Modes, Long: true, Question: "what do three sets of interrupt controllers cost the same guest?", Arms: "kernel, split, user; exits, vectors, EOIs, kicks"},
+		{Name: "vfio", Run: VFIO, Device: true, Question: "what does a network card cost that is passed through?",
+			Arms: "passed through; the same card behind virtio-net; needs --device vfio=ADDRESS"},
 	}
 }
 
-// Find returns the experiments named, or all of them that need no device.
+// Find returns the experiments named, or the short ones that need no device.
 func Find(names []string) ([]Experiment, error) {
 	all := Experiments()
 	if len(names) == 0 {
-		return slices.DeleteFunc(all, func(e Experiment) bool { return e.Device }), nil
+		return slices.DeleteFunc(all, func(e Experiment) bool { return e.Device || e.Long }), nil
 	}
 	var found []Experiment
 	for _, n := range names {

@@ -250,7 +250,15 @@ func phases(w io.Writer, v *vmm.Account) {
 	heading(w, "When")
 	t := columns(w)
 	for _, p := range v.Phases {
-		fmt.Fprintf(t, "%.3f s\t  %s\n", p.AtS, p.Name)
+		exits := ""
+		if len(p.Exits) > 0 {
+			n := uint64(0)
+			for _, e := range p.Exits {
+				n += e
+			}
+			exits = fmt.Sprintf("%d exits", n)
+		}
+		fmt.Fprintf(t, "%.3f s\t%s\t  %s\n", p.AtS, exits, p.Name)
 	}
 	t.Flush()
 }

@@ -1,0 +1,167 @@
+package measure
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"doorbell/internal/netconf"
+	"doorbell/internal/probe"
+	"doorbell/internal/report"
+	"doorbell/internal/traffic"
+	"doorbell/internal/traffic/wire"
+	"doorbell/virtio/usernet"
+	"doorbell/vmm"
+)
+
+// The load of each arm in a round: datagrams to the guest, evenly spaced, then requests one after the other.
+const (
+	coalesceRounds    = 3
+	coalescePackets   = 1000
+	coalescePerSecond = 1000
+	coalesceRequests  = 10
+)
+
+// coalesceArms are what the guest asks of the card for what it receives, as by ethtool -C. A number of frames has a time with it, or the last would wait for
+// ever. For what it transmits there is no coalescing: Linux 6.1 takes a card without a number of frames for one without interrupts for that.
+var coalesceArms = []struct {
+	name     string
+	coalesce netconf.Coalesce
+}{
+	{"none", netconf.Coalesce{TxFrames: 1}},
+	{"4 frames or 20 ms", netconf.Coalesce{RxFrames: 4, RxUsecs: 20_000, TxFrames: 1}},
+	{"16 frames or 20 ms", netconf.Coalesce{RxFrames: 16, RxUsecs: 20_000, TxFrames: 1}},
+	{"5 ms", netconf.Coalesce{RxUsecs: 5_000, TxFrames: 1}},
+	{"20 ms", netconf.Coalesce{RxUsecs: 20_000, TxFrames: 1}},
+}
+
+// coalesceRow is what the rounds of one arm gave.
+type coalesceRow struct {
+	packets, interrupts, exits uint64
+	perInterrupt, exitsEach    spread
+	latency                    spread // of a request, in ns of this host's clock
+	err                        error
+}
+
+// Coalesce is the experiment `coalesce`: what putting interrupts off spares, and what it costs in time.
+func Coalesce(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Result, error) {
+	if cfg.Net.Backend != "user" {
+		return nil, nil, errors.New("measure coalesce: it sends packets through user-mode networking: leave --net out")
+	}
+	doc := &report.Document{Environment: probe.Host()}
+	c, err := traffic.Listen("127.0.0.1:0")
+	if err != nil {
+		return nil, nil, err
+	}
+	defer c.Close()
+	cfg.Cmdline += fmt.Sprintf(" doorbell.workload=traffic=%v:%d", usernet.Gateway(), c.Addr().Port())
+	rows := make([]coalesceRow, len(coalesceArms))
+	order := newRounds(coalesceRounds)
+	res, err := runWatched(ctx, cfg, func(ctx context.Context, m *vmm.Machine) error {
+		g, err := c.Accept(ctx)
+		if err != nil {
+			return err
+		}
+		done := 0
+		order.run(ctx, len(rows), func(_, i int) {
+			done++
+			cfg.Warn("measure coalesce: %d of %d: %s", done, order.n*len(rows), coalesceArms[i].name)
+			if err := rows[i].measure(ctx, g, m, coalesceArms[i].coalesce); err != nil {
+				rows[i].err = errors.Join(rows[i].err, err)
+			}
+		})
+		return g.End(ctx)
+	})
+	if res == nil {
+		return nil, nil, err
+	}
+	doc.Experiments = []report.Experiment{coalesceExperiment(rows, order, err)}
+	return doc, res, nil
+}
+
+// measure is one round of an arm.
+func (r *coalesceRow) measure(ctx context.Context, g *traffic.Guest, m *vmm.Machine, setting netconf.Coalesce) error {
+	now, err := g.Configure(ctx, wire.Configure{Coalesce: &setting})
+	if err != nil {
+		return err
+	}
+	if now.Coalesce == nil || *now.Coalesce != setting {
+		return fmt.Errorf("the driver has %+v instead", now.Coalesce)
+	}
+	before, err := g.Snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	exitsBefore, _ := m.Exits()
+	p, err := g.PacketsDown(ctx, traffic.PacketOptions{Placement: traffic.Placement{CPUs: []int{0}}, PerFlow: coalescePackets, PerSecond: coalescePerSecond})
+	if err != nil {
+		return err
+	}
+	exitsAfter, known := m.Exits()
+	after, err := g.Snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	// Latency is the controller's: a request's answer waits in the card like any packet.
+	t, err := g.RoundTrips(ctx, traffic.RoundTripOptions{Count: coalesceRequests})
+	if err != nil {
+		return err
+	}
+	counted := after.Since(&before)
+	interrupts := uint64(0)
+	for _, row := range counted.Interrupts.Rows {
+		if strings.Contains(row.Name, "-input.") {
+			interrupts += row.Total
+		}
+	}
+	if p.Received == 0 || interrupts == 0 || p.Lost() > 0 {
+		return fmt.Errorf("the figures do not balance: %d datagrams sent, %d received, %d interrupts", p.Sent, p.Received, interrupts)
+	}
+	r.packets, r.interrupts = r.packets+p.Received, r.interrupts+interrupts
+	r.perInterrupt = append(r.perInterrupt, float64(p.Received)/float64(interrupts))
+	if known {
+		r.exits += exitsAfter - exitsBefore
+		r.exitsEach = append(r.exitsEach, float64(exitsAfter-exitsBefore)/float64(p.Received))
+	}
+	r.latency = append(r.latency, float64(t.Latency.P50.Nanoseconds()))
+	return nil
+}
+
+// coalesceExperiment puts the rows together. A time is shown as a ratio to the arm without coalescing only.
+func coalesceExperiment(rows []coalesceRow, order rounds, failure error) report.Experiment {
+	e := report.Experiment{Name: "coalesce", Missing: map[string]string{}, Parameters: order.parameters(), Table: &report.Table{
+		Columns: []string{"for what the guest receives", "packets", "interrupts", "packets per interrupt", "least", "most", "exits per packet", "a request's time, ÷ none"},
+	}}
+	e.Parameters["packets_per_round"], e.Parameters["packets_per_second"] = coalescePackets, coalescePerSecond
+	var parts []string
+	for i, a := range coalesceArms {
+		r := &rows[i]
+		if r.err == nil && len(r.perInterrupt) == 0 {
+			r.err = errors.Join(failure, errors.New("it did not run"))
+		}
+		if r.err != nil {
+			e.Missing[a.name] = strings.ReplaceAll(r.err.Error(), "\n", "; ")
+			continue
+		}
+		row := map[string]any{"arm": a.name, "rx_frames": a.coalesce.RxFrames, "rx_usecs": a.coalesce.RxUsecs, "packets": r.packets, "interrupts": r.interrupts, "latency_ratio": nil}
+		r.perInterrupt.into(row, "packets_per_interrupt")
+		r.exitsEach.into(row, "exits_per_packet")
+		low, high := r.perInterrupt.bounds()
+		cells := []string{a.name, fmt.Sprint(r.packets), fmt.Sprint(r.interrupts), fixed(r.perInterrupt.median(), 1), fixed(low, 1), fixed(high, 1), "-", "-"}
+		if len(r.exitsEach) > 0 {
+			cells[6] = fixed(r.exitsEach.median(), 2)
+		}
+		if none := rows[0].latency; len(none) > 0 && none.median() > 0 {
+			ratio := r.latency.median() / none.median()
+			row["latency_ratio"], cells[7] = ratio, fixed(ratio, 2)
+		}
+		e.Rows, e.Table.Rows = append(e.Rows, row), append(e.Table.Rows, cells)
+		parts = append(parts, fmt.Sprintf("%s: %s", a.name, fixed(r.perInterrupt.median(), 1)))
+	}
+	e.Finding = "packets that one interrupt told of, " + strings.Join(parts, ", ")
+	if len(parts) == 0 {
+		e.Finding = "nothing was measured"
+	}
+	return e
+}

@@ -1,0 +1,116 @@
+package measure
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"doorbell/vmm"
+)
+
+func TestRounds(t *testing.T) {
+	var first []int
+	for range 2 {
+		var order []int
+		rounds{n: 3, seed: 7}.run(context.Background(), 5, func(round, arm int) { order = append(order, 10*round+arm) })
+		if sorted := slices.Sorted(slices.Values(order)); !reflect.DeepEqual(sorted, []int{0, 1, 2, 3, 4, 10, 11, 12, 13, 14, 20, 21, 22, 23, 24}) {
+			t.Errorf("%v", order)
+		}
+		if first != nil && !slices.Equal(first, order) {
+			t.Errorf("one seed gave %v and %v", first, order)
+		}
+		first = order
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	n := 0
+	newRounds(3).run(ctx, 5, func(int, int) {
+		if n++; n == 7 {
+			cancel()
+		}
+	})
+	if n != 7 {
+		t.Errorf("%d arms after the end", n)
+	}
+}
+
+func TestSpread(t *testing.T) {
+	row := map[string]any{}
+	spread{3, 1, 2}.into(row, "odd")
+	spread{4, 1, 2, 3}.into(row, "even")
+	spread(nil).into(row, "none")
+	want := map[string]any{
+		"odd": 2.0, "odd_low": 1.0, "odd_high": 3.0, "even": 2.5, "even_low": 1.0, "even_high": 4.0, "none": nil, "none_low": nil, "none_high": nil,
+	}
+	if !reflect.DeepEqual(row, want) {
+		t.Errorf("%v", row)
+	}
+}
+
+func TestWorkloadExits(t *testing.T) {
+	a := &vmm.Account{Phases: []vmm.Phase{
+		{Name: "guest: userspace", Exits: []uint64{5, 1}}, {Name: "guest: workload-start", Exits: []uint64{10, 2}}, {Name: "guest: workload-end", Exits: []uint64{110, 52}},
+	}}
+	if got, err := workloadExits(a); err != nil || !slices.Equal(got, []uint64{100, 50}) {
+		t.Errorf("%v, %v", got, err)
+	}
+	for name, a := range map[string]*vmm.Account{
+		"no workload":   {},
+		"not ended":     {Phases: a.Phases[:2]},
+		"an old kernel": {Phases: []vmm.Phase{{Name: "guest: workload-start"}, {Name: "guest: workload-end"}}},
+	} {
+		if got, err := workloadExits(a); err == nil {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+func TestTimerOptions(t *testing.T) {
+	if got := timerArms[4].options(4); got != "nohz_full=1-3 isolcpus=1-3 rcu_nocbs=1-3 doorbell.workload=spin=4" {
+		t.Errorf("%q", got)
+	}
+	if got := timerArms[0].options(2); got != "doorbell.workload=idle=4" {
+		t.Errorf("%q", got)
+	}
+}
+
+// TestCoalesceExperiment: times are ratios to the first arm; an arm that failed has its reason and no row.
+func TestCoalesceExperiment(t *testing.T) {
+	rows := make([]coalesceRow, len(coalesceArms))
+	rows[0] = coalesceRow{packets: 100, interrupts: 100, perInterrupt: spread{1}, exitsEach: spread{3}, latency: spread{200}}
+	rows[1] = coalesceRow{packets: 100, interrupts: 25, perInterrupt: spread{4}, exitsEach: spread{1}, latency: spread{900}}
+	rows[2] = coalesceRow{err: errors.New("refused")}
+	e := coalesceExperiment(rows, rounds{n: 1}, nil)
+	if len(e.Rows) != 2 || e.Rows[0]["latency_ratio"] != 1.0 || e.Rows[1]["latency_ratio"] != 4.5 || e.Rows[1]["packets_per_interrupt"] != 4.0 {
+		t.Errorf("%v", e.Rows)
+	}
+	if e.Missing[coalesceArms[2].name] != "refused" || e.Missing[coalesceArms[3].name] != "it did not run" {
+		t.Errorf("%v", e.Missing)
+	}
+	if !strings.HasSuffix(e.Finding, "none: 1.0, 4 frames or 20 ms: 4.0") {
+		t.Errorf("%q", e.Finding)
+	}
+}
+
+// TestFind: without a name only what is short and needs nothing runs.
+func TestFind(t *testing.T) {
+	names := func(es []Experiment) (all []string) {
+		for _, e := range es {
+			all = append(all, e.Name)
+		}
+		return all
+	}
+	found, err := Find(nil)
+	if got := strings.Join(names(found), " "); err != nil || got != "boot paths posted storm coalesce barrier" {
+		t.Errorf("%s, %v", got, err)
+	}
+	found, err = Find([]string{"vfio", "timer"})
+	if got := strings.Join(names(found), " "); err != nil || got != "vfio timer" {
+		t.Errorf("%s, %v", got, err)
+	}
+	if _, err := Find([]string{"telepathy"}); err == nil || !strings.Contains(err.Error(), `"telepathy"; there is: boot, paths`) {
+		t.Errorf("%v", err)
+	}
+}
