@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
 	"text/tabwriter"
 
 	"doorbell/internal/measure"
@@ -33,12 +34,8 @@ counts. Without a name, the short ones run that need no device.`,
 			if err != nil {
 				return err
 			}
-			for _, e := range found {
-				if err := runGuest(cmd, g, targets, guestRun{measure: e.Run, args: []string{e.Name}, bare: e.Bare}); err != nil {
-					return err
-				}
-			}
-			return nil
+			bare := !slices.ContainsFunc(found, func(e measure.Experiment) bool { return !e.Bare })
+			return runGuest(cmd, g, targets, guestRun{measure: found.Run, args: args, bare: bare})
 		},
 	}
 	g.add(cmd.Flags())

@@ -3,11 +3,13 @@ package measure
 import (
 	"context"
 	"errors"
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
+	"doorbell/internal/report"
 	"doorbell/vmm"
 )
 
@@ -112,5 +114,41 @@ func TestFind(t *testing.T) {
 	}
 	if _, err := Find([]string{"telepathy"}); err == nil || !strings.Contains(err.Error(), `"telepathy"; there is: boot, paths`) {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestSet: what ran is in the report, and so is why the rest did not.
+func TestSet(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	run := func(name string, err error) Experiment {
+		return Experiment{Name: name, Run: func(context.Context, vmm.Config) (*report.Document, *vmm.Result, error) {
+			if name == "last" {
+				cancel(errors.New("interrupted"))
+			}
+			if err != nil {
+				return nil, nil, err
+			}
+			return &report.Document{Experiments: []report.Experiment{{Name: name, Finding: "found"}}}, nil, nil
+		}}
+	}
+	var warned []string
+	cfg := vmm.Config{Warn: func(format string, args ...any) { warned = append(warned, fmt.Sprintf(format, args...)) }}
+	doc, res, err := Set{run("first", nil), run("broken", errors.New("no hardware")), run("last", nil), run("never", nil)}.Run(ctx, cfg)
+	if err != nil || res != nil {
+		t.Fatal(res, err)
+	}
+	var got []string
+	for _, e := range doc.Experiments {
+		got = append(got, e.Name+": "+e.Finding+" "+e.Missing[e.Name])
+	}
+	if want := []string{"first: found ", "broken: not measured no hardware", "last: found ", "never: not measured interrupted"}; !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+	if len(warned) != 2 || warned[0] != "measure broken: no hardware" {
+		t.Errorf("%q", warned)
+	}
+	if _, _, err := (Set{run("a", errors.New("x")), run("b", errors.New("y"))}).Run(context.Background(), cfg); err == nil {
+		t.Error("a set of which nothing ran has a report")
 	}
 }

@@ -2,6 +2,7 @@ package measure
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -45,12 +46,12 @@ func Experiments() []Experiment {
 }
 
 // Find returns the experiments named, or the short ones that need no device.
-func Find(names []string) ([]Experiment, error) {
+func Find(names []string) (Set, error) {
 	all := Experiments()
 	if len(names) == 0 {
 		return slices.DeleteFunc(all, func(e Experiment) bool { return e.Device || e.Long }), nil
 	}
-	var found []Experiment
+	var found Set
 	for _, n := range names {
 		i := indexOf(all, n)
 		if i < 0 {
@@ -63,6 +64,45 @@ func Find(names []string) ([]Experiment, error) {
 		found = append(found, all[i])
 	}
 	return found, nil
+}
+
+// Set is experiments that run one after the other, into one report.
+type Set []Experiment
+
+// Run runs them. One that fails, or that ctx's end keeps from running, has its reason in the report; the error is for a set of which nothing ran. The result
+// is the last guest's, nil if there was none.
+func (s Set) Run(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Result, error) {
+	if len(s) == 1 {
+		return s[0].Run(ctx, cfg)
+	}
+	doc := &report.Document{Environment: probe.Host()}
+	var last *vmm.Result
+	var failures []error
+	for _, e := range s {
+		var d *report.Document
+		var res *vmm.Result
+		err := context.Cause(ctx)
+		if err == nil {
+			d, res, err = e.Run(ctx, cfg)
+		}
+		if res != nil {
+			last = res
+		}
+		if err != nil {
+			cfg.Warn("measure %s: %v", e.Name, err)
+			failures = append(failures, fmt.Errorf("%s: %w", e.Name, err))
+			doc.Experiments = append(doc.Experiments, report.Experiment{Name: e.Name, Finding: "not measured", Rows: []map[string]any{}, Missing: map[string]string{e.Name: err.Error()}})
+			continue
+		}
+		doc.Experiments = append(doc.Experiments, d.Experiments...)
+		if d.VM != nil {
+			doc.VM, doc.Guest = d.VM, d.Guest
+		}
+	}
+	if len(failures) == len(s) {
+		return nil, nil, errors.Join(failures...)
+	}
+	return doc, last, nil
 }
 
 func indexOf(all []Experiment, name string) int {

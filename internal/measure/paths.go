@@ -17,7 +17,7 @@ import (
 // What each arm of `paths` does in a round.
 const (
 	pathRounds     = 3
-	pathInterrupts = 300
+	pathInterrupts = 200
 )
 
 // pathArms are the paths, to a vCPU that runs and to one that has halted; where the local APIC is KVM's also with an EOI that need not exit.

@@ -20,7 +20,10 @@ const maxAccessRows = 20
 
 // Text writes the report for a person.
 func (d *Document) Text(w io.Writer) {
-	for _, e := range d.Experiments {
+	for i, e := range d.Experiments {
+		if i > 0 {
+			fmt.Fprintln(w)
+		}
 		fmt.Fprintf(w, "%s: %s\n", e.Name, e.Finding)
 		e.Table.text(w)
 		if len(e.Parameters) > 0 {
@@ -30,7 +33,7 @@ func (d *Document) Text(w io.Writer) {
 			}
 			fmt.Fprintf(w, "run with: %s\n", strings.Join(all, ", "))
 		}
-		if d.VM == nil {
+		if e.Name != "boot" { // whose gaps are the machine's, below
 			for _, name := range slices.Sorted(maps.Keys(e.Missing)) {
 				fmt.Fprintf(w, "not measured: %s: %s\n", name, e.Missing[name])
 			}

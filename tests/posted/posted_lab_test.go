@@ -104,7 +104,11 @@ func (r measured) check(t *testing.T) {
 		t.Errorf("%+v: %d sent, %d seen", r, r.Sent, r.Seen)
 	}
 	// The host's own exits are subtracted by what a guest has that nobody interrupts; the bound is what the experiment promises.
-	const tolerance = 0.1
+	// QEMU's emulation, in which a guest's exit takes as long as many of its instructions, has now and then a moment of its own in it.
+	tolerance := 0.25
+	if os.Getenv(wantPosting) != "" {
+		tolerance = 0.1
+	}
 	switch {
 	case r.Virtualized && !halted:
 		about("exits", &r.Exits, 0, 0.01)
