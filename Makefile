@@ -46,7 +46,7 @@ demo: need-demo all
 	$(BIN)/doorbell boot -c 2 -m 512M
 
 .PHONY: test
-test: need-test all check unit lab-tests
+test: need-test need-page all check unit lab-tests test-page
 	@echo "all tests passed"
 
 .PHONY: check
@@ -57,6 +57,7 @@ check:
 	@$(GO) vet ./...
 	@$(GO) vet -tags lab ./...
 	@$(GO) vet -tags bochs ./internal/lab
+	@$(GO) vet -tags browser ./tests/page
 	@$(GO) tool staticcheck -tags lab ./...
 	@$(GO) run ./internal/kvm/gen -dir internal/kvm -check
 	@.ci/unsafe
@@ -74,6 +75,12 @@ lab-tests: all bare
 	for t in $(subst |, ,$(LAB_ALONE)); do $(GO) test -count=1 -timeout 30m -tags lab -exec '$(call LAB,)' -run "^$$t$$" ./tests || exit 1; done
 	$(GO) test -count=1 -timeout 30m -tags lab -exec '$(call LAB,$(LAB_VFIO))' -run '^TestVFIO' -skip Unsafe ./tests
 	$(GO) test -count=1 -timeout 10m -tags lab -exec '$(call LAB,$(LAB_UNSAFE))' -run '^TestVFIOUnsafe$$' ./tests
+
+# The short experiments' page, in a browser.
+.PHONY: test-page
+test-page: need-page all
+	$(BIN)/doorbell measure -c 2 --report html=$(BIN)/report.html,json=$(BIN)/report.json
+	DOORBELL_PAGE=$(HERE)/$(BIN)/report.html DOORBELL_PAGE_JSON=$(HERE)/$(BIN)/report.json $(GO) test -count=1 -timeout 5m -tags browser ./tests/page
 
 # Posted interrupts, on the lab's emulated Intel host: some minutes, and 135 MB of downloads once.
 .PHONY: test-posted
@@ -93,7 +100,9 @@ bench: need-test all bare
 	@$(GO) test -run xxx -bench . -benchmem ./internal/ledger ./vmm ./irqchip/... ./virtio/netdev 2>/dev/null | grep -E '^(Benchmark|pkg)' || true
 	$(BIN)/compare -doorbell $(BIN)/doorbell -gokvm $(BIN)/gokvm
 
-.PHONY: need-go need-demo need-test
+.PHONY: need-go need-demo need-test need-page
+need-page: need-go
+	@.ci/need qemu-system-x86_64:qemu-system-x86 chromium:chromium
 need-demo: need-go
 	@.ci/need qemu-system-x86_64:qemu-system-x86
 # Debian's own Go is too old: it cannot be installed from here.

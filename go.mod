@@ -23,10 +23,13 @@ require (
 	github.com/BurntSushi/toml v1.6.0 // indirect
 	github.com/alecthomas/kong v0.8.0 // indirect
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
+	github.com/chromedp/cdproto v0.159.0 // the same
+	github.com/chromedp/chromedp v0.23.0 // in tests: Chromium looks at the reports' pages
+	github.com/go-json-experiment/json v0.0.0-20260213210345-44df1a37e875 // indirect
 	github.com/insomniacslk/dhcp v0.0.0-20260901064844-234b97448fae // user-mode network: DHCP messages
 	golang.org/x/exp/typeparams v0.0.0-20260209203927-2842357ff358 // indirect
 	golang.org/x/mod v0.41.0 // indirect
-	golang.org/x/net v0.62.0 // user-mode network: DNS and ICMP messages
+	golang.org/x/net v0.62.0 // user-mode network: DNS and ICMP messages; in tests, what a page of HTML says
 	golang.org/x/sync v0.23.0 // indirect
 	golang.org/x/tools v0.51.0 // indirect
 	gvisor.dev/gvisor v0.0.0-20260905035102-160fafc42237 // user-mode network: the TCP/IP stack; a commit of its go branch, not to be upgraded blindly

@@ -52,7 +52,7 @@ func (g *guestFlags) add(f *pflag.FlagSet) {
 	f.StringArrayVar(&g.devices, "device", nil, "a device of the host to pass through, as vfio=0000:00:04.0, or vfio=auto for the only one bound to vfio-pci")
 	f.BoolVar(&g.unsafeInterrupts, "unsafe-interrupts", false, "pass devices through on a host without interrupt remapping: the guest can then send it any interrupt")
 	f.StringVar(&g.host, "host", "auto", "where to run: auto, here, or on an emulated host: tcg (AMD, by QEMU) or bochs (Intel with posted interrupts, slow)")
-	f.StringArrayVar(&g.reports, "report", nil, "text, json or none, each with =FILE if wanted; several separated by commas")
+	f.StringArrayVar(&g.reports, "report", nil, "text, json, html or none, each with =FILE if wanted; several separated by commas")
 	f.BoolVarP(&g.verbose, "verbose", "v", false, "say what is done")
 }
 

@@ -2,12 +2,14 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"text/tabwriter"
 
 	"doorbell/internal/probe"
+	"doorbell/internal/report"
 
 	"github.com/spf13/cobra"
 )
@@ -30,6 +32,9 @@ func probeCommand() *cobra.Command {
 				return err
 			}
 			for _, t := range targets {
+				if t.Format == report.HTML {
+					return usageError("probe --report html: findings have no page: text or json")
+				}
 				if err := t.Open(); err != nil {
 					return &exitError{statusFailed, err.Error()}
 				}
@@ -53,6 +58,9 @@ type probeDocument probe.Report
 
 // MarshalJSON implements report.Body.
 func (d probeDocument) MarshalJSON() ([]byte, error) { return json.Marshal(probe.Report(d)) }
+
+// HTML implements report.Body; nobody asks.
+func (probeDocument) HTML(io.Writer) error { return errors.ErrUnsupported }
 
 // Text implements report.Body.
 func (d probeDocument) Text(w io.Writer) {

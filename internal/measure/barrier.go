@@ -154,6 +154,8 @@ func Barrier(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Result
 	}}
 	e.Parameters["trials_per_round"] = barrierTrials
 	var parts []string
+	picture := plot("lost notifications per million")
+	e.Plots, e.Literature = []*report.Plot{picture}, literatureBarrier
 	for i, a := range barrierArms {
 		if len(lost[i]) == 0 {
 			e.Missing[a.name] = fmt.Sprint(context.Cause(ctx))
@@ -162,6 +164,7 @@ func Barrier(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Result
 		row := map[string]any{"arm": a.name, "trials": barrierTrials * len(lost[i])}
 		lost[i].into(row, "lost_per_million")
 		e.Rows = append(e.Rows, row)
+		picture.Bars = append(picture.Bars, bar(a.name, lost[i].median()))
 		low, high := lost[i].bounds()
 		e.Table.Rows = append(e.Table.Rows, []string{a.name, fmt.Sprint(row["trials"]), fmt.Sprintf("%.1f", lost[i].median()), fmt.Sprintf("%.1f", low), fmt.Sprintf("%.1f", high)})
 		parts = append(parts, fmt.Sprintf("%.1f with %s", lost[i].median(), a.name))

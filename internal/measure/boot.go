@@ -1,8 +1,10 @@
 package measure
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"sort"
 
 	"doorbell/internal/report"
@@ -30,8 +32,23 @@ func Boot(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Result, e
 		}
 		e.Rows = append(e.Rows, row)
 	}
+	e.Plots = []*report.Plot{exitsPlot(doc.VM)}
 	doc.Experiments = append(doc.Experiments, e)
 	return doc, res, nil
+}
+
+// exitsPlot has a bar for each reason, of all vCPUs together.
+func exitsPlot(a *vmm.Account) *report.Plot {
+	p := plot("VM exits of the whole boot, by reason")
+	for reason, n := range a.ExitsByReason {
+		if n > 0 {
+			p.Bars = append(p.Bars, bar(reason, float64(n)))
+		}
+	}
+	slices.SortFunc(p.Bars, func(a, b report.Bar) int {
+		return cmp.Or(cmp.Compare(b.Values[0], a.Values[0]), cmp.Compare(a.Label, b.Label))
+	})
+	return p
 }
 
 // emulatedClock is why an experiment on an emulated host has no times.

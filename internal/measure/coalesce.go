@@ -135,6 +135,8 @@ func coalesceExperiment(rows []coalesceRow, order rounds, failure error) report.
 	}}
 	e.Parameters["packets_per_round"], e.Parameters["packets_per_second"] = coalescePackets, coalescePerSecond
 	var parts []string
+	var exits []report.Bar
+	times := plot("a request's time, in that without coalescing")
 	for i, a := range coalesceArms {
 		r := &rows[i]
 		if r.err == nil && len(r.perInterrupt) == 0 {
@@ -151,14 +153,19 @@ func coalesceExperiment(rows []coalesceRow, order rounds, failure error) report.
 		cells := []string{a.name, fmt.Sprint(r.packets), fmt.Sprint(r.interrupts), fixed(r.perInterrupt.median(), 1), fixed(low, 1), fixed(high, 1), "-", "-"}
 		if len(r.exitsEach) > 0 {
 			cells[6] = fixed(r.exitsEach.median(), 2)
+			point := bar(a.name, r.exitsEach.median())
+			point.X = r.perInterrupt.median()
+			exits = append(exits, point)
 		}
 		if none := rows[0].latency; len(none) > 0 && none.median() > 0 {
 			ratio := r.latency.median() / none.median()
 			row["latency_ratio"], cells[7] = ratio, fixed(ratio, 2)
+			times.Bars = append(times.Bars, bar(a.name, ratio))
 		}
 		e.Rows, e.Table.Rows = append(e.Rows, row), append(e.Table.Rows, cells)
 		parts = append(parts, fmt.Sprintf("%s: %s", a.name, fixed(r.perInterrupt.median(), 1)))
 	}
+	e.Plots, e.Literature = []*report.Plot{curve("exits per packet", "packets per interrupt", exits...), times}, literatureCoalesce
 	e.Finding = "packets that one interrupt told of, " + strings.Join(parts, ", ")
 	if len(parts) == 0 {
 		e.Finding = "nothing was measured"

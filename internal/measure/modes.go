@@ -173,6 +173,7 @@ func modesExperiment(columns []column, missing map[string]string, emulated bool)
 	}
 	e.Finding = modesFinding(columns)
 	e.Table = sideBySide(columns, modeFigures)
+	e.Plots = []*report.Plot{columnsPlot("exits per interrupt that the guest saw", columns, "exits_per_interrupt")}
 	return e
 }
 

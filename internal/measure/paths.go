@@ -110,6 +110,8 @@ func Paths(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.Re
 	}}
 	e.Parameters["interrupts_per_round"] = pathInterrupts
 	virtualized, _ := kvm.VirtualizesAPIC()
+	picture := &report.Plot{Title: "exits per interrupt", Parts: []string{"to deliver it", "to end it"}}
+	e.Plots, e.Literature = []*report.Plot{picture}, literaturePaths
 	for i := range rows {
 		r := &rows[i]
 		name := fmt.Sprintf("%s, %s, %s", r.path.name, r.target(), r.eoi())
@@ -121,6 +123,7 @@ func Paths(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.Re
 		default:
 			e.Rows = append(e.Rows, r.row(virtualized, why(doc.Environment.Emulated, cpus)))
 			e.Table.Rows = append(e.Table.Rows, r.cells(name))
+			picture.Bars = append(picture.Bars, r.bar(name))
 		}
 	}
 	if len(e.Rows) == 0 {
@@ -170,6 +173,15 @@ func pathFigures() []string {
 		names = append(names, p+"_exits_per_interrupt")
 	}
 	return names
+}
+
+// bar is its picture; without the tracepoint nobody knows the parts.
+func (r *pathRow) bar(name string) report.Bar {
+	delivery, completion := r.figures["delivery_exits_per_interrupt"], r.figures["completion_exits_per_interrupt"]
+	if len(delivery) == 0 {
+		return bar(name, r.figures["exits_per_interrupt"].median())
+	}
+	return bar(name, delivery.median(), completion.median())
 }
 
 // cells are for people.

@@ -156,10 +156,21 @@ func (e *postedExperiment) report() report.Experiment {
 	x := report.Experiment{Name: "posted", Missing: e.missing, Finding: e.finding(), Table: &report.Table{
 		Columns: []string{"APIC virtualization, target, path, APIC", "exits per interrupt", "kick", "HLT", "window", "EOI", "other", "host's own, subtracted", "by tracepoint", "PIN", "NPI", "PIW", "posted"},
 	}}
+	picture := &report.Plot{Title: "exits per interrupt, by APIC virtualization, target, path and APIC", Parts: partNames()}
 	for _, r := range e.rows {
 		x.Rows = append(x.Rows, r.row())
-		x.Table.Rows = append(x.Table.Rows, r.cells())
+		cells := r.cells()
+		x.Table.Rows = append(x.Table.Rows, cells)
+		values := []float64{r.counts.exits}
+		if parts := r.counts.parts(); parts != nil {
+			values = nil
+			for _, name := range partNames() {
+				values = append(values, parts[name])
+			}
+		}
+		picture.Bars = append(picture.Bars, bar(cells[0], values...))
 	}
+	x.Plots, x.Literature = []*report.Plot{picture}, literaturePosted
 	return x
 }
 

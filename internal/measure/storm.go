@@ -216,6 +216,8 @@ func Storm(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.Re
 		Columns: []string{"handler, IOAPIC", "assertions", "deliveries", "per assertion", "least", "most", "exits per assertion", "throttled"},
 	}}
 	median := map[stormArm]float64{}
+	picture := plot("interrupts for each assertion of the line, where the device is quieted")
+	e.Plots, e.Literature = []*report.Plot{picture}, literatureStorm
 	for i, a := range arms {
 		switch {
 		case failures[i] != nil:
@@ -237,6 +239,9 @@ func Storm(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.Re
 		deliveries[i].into(row, "deliveries_per_assertion")
 		exits[i].into(row, "exits_per_assertion")
 		e.Rows = append(e.Rows, row)
+		if a.order != tinyguest.QuietNever {
+			picture.Bars = append(picture.Bars, bar(a.name(), median[a]))
+		}
 		low, high := deliveries[i].bounds()
 		e.Table.Rows = append(e.Table.Rows, []string{
 			a.name(), fmt.Sprint(total[i].assertions), fmt.Sprint(total[i].deliveries), fmt.Sprintf("%.2f", median[a]), fmt.Sprintf("%.2f", low), fmt.Sprintf("%.2f", high),

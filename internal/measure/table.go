@@ -33,6 +33,17 @@ func (c *column) row(arm string, figures []figure) map[string]any {
 	return row
 }
 
+// columnsPlot has a bar for each arm that has a figure.
+func columnsPlot(title string, columns []column, figure string) *report.Plot {
+	p := plot(title)
+	for _, c := range columns {
+		if v := c.figures[figure]; v != nil {
+			p.Bars = append(p.Bars, bar(c.name, *v))
+		}
+	}
+	return p
+}
+
 // userspaceExits is how many of a run's exits reached doorbell.
 func userspaceExits(r *vmm.Result) (n uint64) {
 	for _, c := range r.Account.UserspaceReasons {

@@ -121,6 +121,8 @@ func Timer(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Result, 
 	}}
 	e.Parameters["seconds"], e.Parameters["vcpus"] = timerSeconds, cfg.VCPUs
 	cost := map[string]float64{}
+	every, isolated := plot("exits per second and vCPU"), plot("exits per second of the last vCPU")
+	e.Plots, e.Literature = []*report.Plot{every, isolated}, literatureTimer
 	for i, a := range timerArms {
 		switch {
 		case failures[i] != nil:
@@ -136,6 +138,7 @@ func Timer(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Result, 
 		ticks[i].into(row, "timer_interrupts_per_second_and_vcpu")
 		e.Rows = append(e.Rows, row)
 		cost[a.name] = all[i].median()
+		every.Bars, isolated.Bars = append(every.Bars, bar(a.name, all[i].median())), append(isolated.Bars, bar(a.name, last[i].median()))
 		low, high := all[i].bounds()
 		loc := "-"
 		if len(ticks[i]) > 0 {

@@ -56,7 +56,11 @@ type Experiment struct {
 	// Parameters are what the run was made with: seed, rounds, sizes.
 	Parameters map[string]any `json:"parameters,omitempty"`
 
-	Table *Table `json:"-"` // the rows for a person; nil for none
+	// Literature is what has been published of the same, to hold the result against.
+	Literature string `json:"literature,omitempty"`
+
+	Table *Table  `json:"-"` // the rows for a person; nil for none
+	Plots []*Plot `json:"-"` // pictures of the rows' figures
 }
 
 // Table is a table for a person: a row's first cell says what it is, the others are figures.

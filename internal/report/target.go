@@ -19,6 +19,7 @@ type Format string
 const (
 	Text Format = "text"
 	JSON Format = "json"
+	HTML Format = "html"
 	None Format = "none"
 )
 
@@ -71,7 +72,7 @@ func ParseTargets(spec string) ([]*Target, error) {
 		format, path, hasPath := strings.Cut(one, "=")
 		t := &Target{Format: Format(format), Path: path}
 		switch t.Format {
-		case Text, JSON:
+		case Text, JSON, HTML:
 			if hasPath && path == "" {
 				return nil, fmt.Errorf("--report %s: no file after =", one)
 			}
@@ -80,7 +81,7 @@ func ParseTargets(spec string) ([]*Target, error) {
 				return nil, fmt.Errorf("--report %s: none takes no file", one)
 			}
 		default:
-			return nil, fmt.Errorf("--report %q: the formats are text, json and none, each with =FILE if wanted", one)
+			return nil, fmt.Errorf("--report %q: the formats are text, json, html and none, each with =FILE if wanted", one)
 		}
 		ts = append(ts, t)
 	}
@@ -118,10 +119,11 @@ func (t *Target) Open() error {
 	return nil
 }
 
-// Body is what can be reported: as JSON, and as text for a person.
+// Body is what can be reported: as JSON, and as text or as a page for a person.
 type Body interface {
 	json.Marshaler
 	Text(w io.Writer)
+	HTML(w io.Writer) error
 }
 
 // Write writes the document; stream serves a target without a file.
@@ -136,6 +138,11 @@ func (t *Target) Write(d Body, stream io.Writer) error {
 		if err := e.Encode(d); err != nil {
 			t.Discard()
 			return fmt.Errorf("--report json: %w", err)
+		}
+	case HTML:
+		if err := d.HTML(&b); err != nil {
+			t.Discard()
+			return fmt.Errorf("--report html: %w", err)
 		}
 	case Text:
 		d.Text(&b)

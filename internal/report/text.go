@@ -26,12 +26,8 @@ func (d *Document) Text(w io.Writer) {
 		}
 		fmt.Fprintf(w, "%s: %s\n", e.Name, e.Finding)
 		e.Table.text(w)
-		if len(e.Parameters) > 0 {
-			var all []string
-			for _, name := range slices.Sorted(maps.Keys(e.Parameters)) {
-				all = append(all, fmt.Sprintf("%s %v", strings.ReplaceAll(name, "_", " "), e.Parameters[name]))
-			}
-			fmt.Fprintf(w, "run with: %s\n", strings.Join(all, ", "))
+		if with := e.parameters(); with != "" {
+			fmt.Fprintf(w, "run with: %s\n", with)
 		}
 		if e.Name != "boot" { // whose gaps are the machine's, below
 			for _, name := range slices.Sorted(maps.Keys(e.Missing)) {
