@@ -4,6 +4,8 @@ import (
 	"os"
 	"runtime"
 
+	"doorbell/internal/futex"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -46,7 +48,7 @@ func (c *CPU) Kick() {
 		case asleep:
 			if c.where.CompareAndSwap(asleep, outside) {
 				c.book.KickWoken()
-				futexWake(&c.where)
+				futex.Wake(&c.where, 1)
 			}
 		}
 	}
@@ -68,7 +70,7 @@ func (c *CPU) closeGate() {
 func (c *CPU) sleep() {
 	c.where.Store(asleep)
 	for c.where.Load() == asleep && !c.page.ExitRequested() {
-		futexWait(&c.where, asleep)
+		futex.Wait(&c.where, asleep)
 	}
 	c.where.Store(outside)
 }

@@ -68,7 +68,7 @@ func (g *guestFlags) runInLab(cmd *cobra.Command, targets []*report.Target, r gu
 			specs = append(specs, string(t.Format))
 		}
 	}
-	request := labRequest{bochs: g.host == hostBochs, command: g.again(cmd.Name(), r.args, specs), guest: !r.bare && g.needsDefault(), verbose: g.verbose}
+	request := labRequest{bochs: g.host == hostBochs, command: append(g.again(cmd.Name(), r.args, specs), r.flags...), guest: !r.bare && g.needsDefault(), verbose: g.verbose}
 	if g.suite != "" {
 		request.suites = []string{g.suite}
 	}

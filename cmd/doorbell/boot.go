@@ -76,11 +76,15 @@ func (g *guestFlags) targets(fallback string) ([]*report.Target, error) {
 	return all, nil
 }
 
+// measureFunc runs machines and reports them.
+type measureFunc func(context.Context, vmm.Config) (*report.Document, *vmm.Result, error)
+
 // guestRun is how boot and measure differ.
 type guestRun struct {
-	measure func(context.Context, vmm.Config) (*report.Document, *vmm.Result, error)
+	measure measureFunc
 	console bool     // connect the console to standard input and output
-	args    []string // the experiment's name, for the lab's command line
+	args    []string // the experiments' names, for the lab's command line
+	flags   []string // what else is for it
 	bare    bool     // it makes its own guests: there is no result
 }
 

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"slices"
 	"text/tabwriter"
 
 	"doorbell/internal/measure"
+	"doorbell/internal/report"
+	"doorbell/vmm"
 
 	"github.com/spf13/cobra"
 )
@@ -14,6 +17,7 @@ import (
 func measureCommand() *cobra.Command {
 	g := &guestFlags{}
 	var list bool
+	var compare string
 	cmd := &cobra.Command{
 		Use:   "measure [EXPERIMENT ...]",
 		Short: "Run experiments about interrupts and exits",
@@ -21,7 +25,8 @@ func measureCommand() *cobra.Command {
 counts. Without a name, the short ones run that need no device.`,
 		Example: `  doorbell measure --list
   doorbell measure boot
-  doorbell measure boot -c 4 --report json=boot.json`,
+  doorbell measure boot -c 4 --report json=boot.json
+  doorbell measure paths --compare old.json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if list {
 				return listExperiments()
@@ -35,12 +40,32 @@ counts. Without a name, the short ones run that need no device.`,
 				return err
 			}
 			bare := !slices.ContainsFunc(found, func(e measure.Experiment) bool { return !e.Bare })
-			return runGuest(cmd, g, targets, guestRun{measure: found.Run, args: args, bare: bare})
+			run := guestRun{measure: found.Run, args: args, bare: bare}
+			if compare != "" {
+				before, err := report.ReadDocument(compare)
+				if err != nil {
+					return usageError("--compare: %v", err)
+				}
+				run.measure, run.flags = comparing(found.Run, compare, before), []string{"--compare", compare}
+			}
+			return runGuest(cmd, g, targets, run)
 		},
 	}
 	g.add(cmd.Flags())
+	cmd.Flags().StringVar(&compare, "compare", "", "an earlier report as JSON: say which figures differ from its, beyond what the rounds do by themselves")
 	cmd.Flags().BoolVar(&list, "list", false, "say what each experiment asks")
 	return cmd
+}
+
+// comparing has a run's report put beside an earlier one.
+func comparing(run measureFunc, name string, before *report.Document) measureFunc {
+	return func(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Result, error) {
+		doc, res, err := run(ctx, cfg)
+		if err == nil {
+			err = doc.Compare(name, before)
+		}
+		return doc, res, err
+	}
 }
 
 func listExperiments() error {

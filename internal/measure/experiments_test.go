@@ -105,7 +105,7 @@ func TestFind(t *testing.T) {
 		return all
 	}
 	found, err := Find(nil)
-	if got := strings.Join(names(found), " "); err != nil || got != "boot paths posted storm coalesce barrier" {
+	if got := strings.Join(names(found), " "); err != nil || got != "boot paths posted storm coalesce barrier notify" {
 		t.Errorf("%s, %v", got, err)
 	}
 	found, err = Find([]string{"vfio", "timer"})

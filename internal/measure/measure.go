@@ -37,6 +37,8 @@ func Experiments() []Experiment {
 			Arms: "none, 4 and 16 frames, 5 and 20 ms; packets per interrupt, exits per packet, a request's time"},
 		{Name: "barrier", Run: Barrier, Bare: true, Question: "why does a doorbell need a barrier?",
 			Arms: "a ring's publish-then-check by two threads, with a full barrier and without; lost notifications per million"},
+		{Name: "notify", Run: Notify, Bare: true, Question: "what does it take to wake a thread on the host?",
+			Arms: "eventfd, pipe, futex, signal; one waiter, several; alone, in bursts: coalesced wake-ups"},
 		{Name: "timer", Run: Timer, Long: true, Question: "what does idling cost, and a tick those that work?",
 			Arms: "tickless, periodic tick, LAPIC one-shot; busy with a tick, busy with nohz_full"},
 		{Name: "modes", Run: Modes, Long: true, Question: "what do three sets of interrupt controllers cost the same guest?", Arms: "kernel, split, user; exits, vectors, EOIs, kicks"},

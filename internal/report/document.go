@@ -14,6 +14,7 @@ type Document struct {
 	VM          *vmm.Account      `json:"vm,omitempty"`
 	Guest       *Guest            `json:"guest,omitempty"`
 	Experiments []Experiment      `json:"experiments"`
+	Compared    *Comparison       `json:"compared,omitempty"`
 }
 
 // MarshalJSON implements Body.

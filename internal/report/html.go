@@ -20,6 +20,7 @@ var pageTemplate = template.Must(template.New("page").Parse(pageText))
 type page struct {
 	Environment []pageFact
 	Experiments []pageExperiment
+	Compared    *Comparison
 	JSON        template.JS
 }
 
@@ -45,7 +46,7 @@ func (d *Document) HTML(w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	p := page{JSON: template.JS(text), Environment: d.environmentFacts()}
+	p := page{JSON: template.JS(text), Environment: d.environmentFacts(), Compared: d.Compared}
 	for i := range d.Experiments {
 		e := &d.Experiments[i]
 		x := pageExperiment{Name: e.Name, Finding: e.Finding, Table: e.Table, Parameters: e.parameters(), Literature: e.Literature}

@@ -35,6 +35,7 @@ func (d *Document) Text(w io.Writer) {
 			}
 		}
 	}
+	d.Compared.text(w)
 	if d.VM == nil {
 		environment(w, d)
 		return

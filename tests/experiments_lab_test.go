@@ -168,3 +168,37 @@ func TestMeasureTimer(t *testing.T) {
 		}
 	})
 }
+
+// TestMeasureNotify: notifications that come together wake their waiter fewer times, without one being lost where they are counted; signals have no count;
+// and of several that poll, each wakes for what only one can take.
+func TestMeasureNotify(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "r.json")
+	o := doorbell(t, "", "measure", "notify", "--host", "here", "--report", "json="+path)
+	o.want(t, 0, o.stderr, "measure notify: 21 of 21")
+	d, err := report.ReadDocument(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ways := map[any]map[string]any{}
+	for _, row := range d.Experiments[0].Rows {
+		ways[row["way"]] = row
+	}
+	for _, way := range []string{"eventfd", "pipe", "futex"} {
+		row := ways[way]
+		if woke := number(t, row, "wakeups_per_notification"); woke < 0.9 || woke > 1.3 {
+			t.Errorf("%s: %.2f wake-ups for a notification", way, woke)
+		}
+		if returns, taken := number(t, row, "returns_per_burst"), number(t, row, "taken_per_burst"); returns >= 12 || taken != 16 {
+			t.Errorf("%s: a burst of 16 gave %.1f wake-ups, which took %.1f", way, returns, taken)
+		}
+	}
+	if taken := number(t, ways["signal"], "taken_per_burst"); taken >= 16 {
+		t.Errorf("a burst of 16 signals was taken as %.1f", taken)
+	}
+	if herd, one := number(t, ways["eventfd, 4 pollers"], "wakeups_per_notification"), number(t, ways["futex, 4 waiters"], "wakeups_per_notification"); herd < 3 || one > 1.5 {
+		t.Errorf("of four that poll %.2f woke, of four at a futex %.2f", herd, one)
+	}
+	// The same run beside itself has no difference.
+	o = doorbell(t, "", "measure", "barrier", "--host", "here", "--report", "text", "--compare", path)
+	o.want(t, 0, o.stdout, "Beside "+path, "0 of 0 figures differ", "In one only: barrier: full barrier, now")
+}

@@ -1,0 +1,194 @@
+package report
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+)
+
+// Difference is one figure of one arm in two reports.
+type Difference struct {
+	Experiment string  `json:"experiment"`
+	Arm        string  `json:"arm"`
+	Figure     string  `json:"figure"`
+	Before     float64 `json:"before"`
+	After      float64 `json:"after"`
+	// The least and the most of each report's rounds.
+	BeforeLow  float64 `json:"before_low"`
+	BeforeHigh float64 `json:"before_high"`
+	AfterLow   float64 `json:"after_low"`
+	AfterHigh  float64 `json:"after_high"`
+	// Significant: all rounds of one report are below all of the other. With three rounds each, chance does this once in ten times.
+	Significant bool `json:"significant"`
+}
+
+// Comparison is a report beside an earlier one.
+type Comparison struct {
+	With        string       `json:"with"` // the earlier report's file
+	Differences []Difference `json:"differences"`
+	// Only are arms that one of the reports has and the other has not.
+	Only []string `json:"only_in_one,omitempty"`
+	// Environment says what of the hosts differs: then the figures may differ for that.
+	Environment []string `json:"environment_differs,omitempty"`
+}
+
+// ReadDocument reads a report as JSON. The error names the file.
+func ReadDocument(path string) (*Document, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	d := &Document{}
+	if err := json.Unmarshal(b, d); err != nil {
+		return nil, fmt.Errorf("%s is no report as JSON: %w", path, err)
+	}
+	if len(d.Experiments) == 0 {
+		return nil, fmt.Errorf("%s has no experiment in it", path)
+	}
+	return d, nil
+}
+
+// Compare puts the report beside an earlier one, which was read from the file with that name. Figures that have no rounds are not compared: of one number
+// each nobody knows what chance would do.
+func (d *Document) Compare(name string, before *Document) error {
+	// As JSON and back, so that both have the same types.
+	b, err := json.Marshal(d)
+	if err != nil {
+		return err
+	}
+	var now Document
+	if err := json.Unmarshal(b, &now); err != nil {
+		return err
+	}
+	c := &Comparison{With: name, Differences: []Difference{}}
+	c.environment(before, &now)
+	old, fresh := arms(before), arms(&now)
+	for _, key := range sortedKeys(fresh) {
+		was, ok := old[key]
+		if !ok {
+			c.Only = append(c.Only, key.experiment+": "+key.arm+", now")
+			continue
+		}
+		c.figures(key, was, fresh[key])
+	}
+	for _, key := range sortedKeys(old) {
+		if _, ok := fresh[key]; !ok && ran(&now, key.experiment) {
+			c.Only = append(c.Only, key.experiment+": "+key.arm+", before")
+		}
+	}
+	d.Compared = c
+	return nil
+}
+
+// armKey names a row.
+type armKey struct{ experiment, arm string }
+
+func sortedKeys(m map[armKey]map[string]any) []armKey {
+	return slices.SortedFunc(maps.Keys(m), func(a, b armKey) int {
+		return cmp.Or(cmp.Compare(a.experiment, b.experiment), cmp.Compare(a.arm, b.arm))
+	})
+}
+
+// ran says whether a report has an experiment.
+func ran(d *Document, name string) bool {
+	return slices.ContainsFunc(d.Experiments, func(e Experiment) bool { return e.Name == name })
+}
+
+// arms are a report's rows by what names them: their texts and what they say yes or no to, but for the words about a result.
+func arms(d *Document) map[armKey]map[string]any {
+	about := []string{"why_not_posted", "cmdline", "source"}
+	all := map[armKey]map[string]any{}
+	for _, e := range d.Experiments {
+		for _, row := range e.Rows {
+			var names []string
+			for _, k := range slices.Sorted(maps.Keys(row)) {
+				switch v := row[k].(type) {
+				case string:
+					if !slices.Contains(about, k) {
+						names = append(names, v)
+					}
+				case bool:
+					if k != "posted" {
+						names = append(names, fmt.Sprintf("%s %v", strings.ReplaceAll(k, "_", " "), v))
+					}
+				}
+			}
+			all[armKey{e.Name, strings.Join(names, ", ")}] = row
+		}
+	}
+	return all
+}
+
+// figures compares those figures of a row that both reports have rounds of.
+func (c *Comparison) figures(key armKey, before, after map[string]any) {
+	get := func(row map[string]any, name string) (v float64, ok bool) {
+		v, ok = row[name].(float64)
+		return v, ok
+	}
+	for _, name := range slices.Sorted(maps.Keys(after)) {
+		x := Difference{Experiment: key.experiment, Arm: key.arm, Figure: name}
+		all := true
+		for _, f := range []struct {
+			row map[string]any
+			end string
+			to  *float64
+		}{
+			{before, "", &x.Before}, {before, "_low", &x.BeforeLow}, {before, "_high", &x.BeforeHigh},
+			{after, "", &x.After}, {after, "_low", &x.AfterLow}, {after, "_high", &x.AfterHigh},
+		} {
+			v, ok := get(f.row, name+f.end)
+			*f.to, all = v, all && ok
+		}
+		if !all {
+			continue
+		}
+		x.Significant = x.AfterLow > x.BeforeHigh || x.AfterHigh < x.BeforeLow
+		c.Differences = append(c.Differences, x)
+	}
+}
+
+// environment notes what of the hosts differs that figures depend on.
+func (c *Comparison) environment(before, now *Document) {
+	a, b := before.Environment, now.Environment
+	for _, f := range []struct{ what, before, now string }{
+		{"KVM", a.Backend, b.Backend}, {"kernel", a.Kernel, b.Kernel}, {"processor", a.CPU, b.CPU}, {"processors", fmt.Sprint(a.CPUs), fmt.Sprint(b.CPUs)},
+		{"mitigations", a.Mitigations, b.Mitigations}, {"emulated", fmt.Sprint(a.Emulated), fmt.Sprint(b.Emulated)},
+	} {
+		if f.before != f.now {
+			c.Environment = append(c.Environment, fmt.Sprintf("%s: %s before, %s now", f.what, f.before, f.now))
+		}
+	}
+}
+
+// text prints what has changed, and how much has not.
+func (c *Comparison) text(w io.Writer) {
+	if c == nil {
+		return
+	}
+	heading(w, "Beside %s", c.With)
+	for _, e := range c.Environment {
+		fmt.Fprintf(w, "The hosts differ: %s\n", e)
+	}
+	t := columns(w)
+	changed := 0
+	for _, x := range c.Differences {
+		if !x.Significant {
+			continue
+		}
+		if changed++; changed == 1 {
+			fmt.Fprintln(t, "experiment\tarm\tfigure\tbefore\tits rounds\tnow\tits rounds\t")
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s to %s\t%s\t%s to %s\t\n", x.Experiment, x.Arm, strings.ReplaceAll(x.Figure, "_", " "), number(x.Before), number(x.BeforeLow), number(x.BeforeHigh),
+			number(x.After), number(x.AfterLow), number(x.AfterHigh))
+	}
+	t.Flush()
+	fmt.Fprintf(w, "%d of %d figures differ: all rounds of one report are below all of the other.\n", changed, len(c.Differences))
+	for _, o := range c.Only {
+		fmt.Fprintf(w, "In one only: %s\n", o)
+	}
+}

@@ -1,0 +1,89 @@
+package report
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"doorbell/internal/probe"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func rounds(median, low, high float64) map[string]any {
+	return map[string]any{"path": "irqfd MSI", "target": "running", "apic_virtualization": false, "sent": uint64(600), "why_not_posted": "x", "exits": median, "exits_low": low, "exits_high": high}
+}
+
+func comparable(rows ...map[string]any) *Document {
+	return &Document{Environment: probe.Environment{Backend: "kvm-amd", CPUs: 2}, Experiments: []Experiment{{Name: "paths", Rows: rows}}}
+}
+
+// TestCompare: a figure differs if the rounds of the two reports do not overlap; figures without rounds are not judged, and arms of one report are named.
+func TestCompare(t *testing.T) {
+	other := rounds(1, 1, 1)
+	other["path"] = "SIGNAL_MSI"
+	for _, c := range []struct {
+		name        string
+		after       map[string]any
+		significant bool
+	}{
+		{"higher", rounds(2.5, 2.2, 2.8), true}, {"lower", rounds(1, 0.9, 1.1), true}, {"the same", rounds(2, 1.9, 2.1), false}, {"overlapping", rounds(2.2, 2.0, 2.4), false},
+	} {
+		path := filepath.Join(t.TempDir(), "old.json")
+		b, err := comparable(rounds(2, 1.9, 2.1), other).MarshalJSON()
+		if err == nil {
+			err = os.WriteFile(path, b, 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		before, err := ReadDocument(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := comparable(c.after)
+		now.Environment.CPUs = 4
+		if err := now.Compare("old.json", before); err != nil {
+			t.Fatal(err)
+		}
+		want := []Difference{{
+			Experiment: "paths", Arm: "apic virtualization false, irqfd MSI, running", Figure: "exits", Before: 2, BeforeLow: 1.9, BeforeHigh: 2.1,
+			After: c.after["exits"].(float64), AfterLow: c.after["exits_low"].(float64), AfterHigh: c.after["exits_high"].(float64), Significant: c.significant,
+		}}
+		if d := cmp.Diff(want, now.Compared.Differences); d != "" {
+			t.Errorf("%s: %s", c.name, d)
+		}
+		var text strings.Builder
+		now.Text(&text)
+		says := "0 of 1 figures differ"
+		if c.significant {
+			says = "1 of 1 figures differ"
+		}
+		for _, want := range []string{"Beside old.json", says, "processors: 2 before, 4 now", "In one only: paths: apic virtualization false, SIGNAL_MSI, running, before"} {
+			if !strings.Contains(text.String(), want) {
+				t.Errorf("%s: no %q in\n%s", c.name, want, text.String())
+			}
+		}
+		var page strings.Builder
+		if err := now.HTML(&page); err != nil || !strings.Contains(page.String(), `<section id="compared">`) {
+			t.Errorf("%s: %v: the page has no comparison", c.name, err)
+		}
+	}
+}
+
+func TestReadDocument(t *testing.T) {
+	dir := t.TempDir()
+	for text, want := range map[string]string{"{": "is no report as JSON", "{}": "has no experiment in it", "[1]": "is no report as JSON"} {
+		path := filepath.Join(dir, "r.json")
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ReadDocument(path); err == nil || !strings.Contains(err.Error(), "r.json "+want) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	if _, err := ReadDocument(filepath.Join(dir, "absent")); err == nil {
+		t.Error("a file that is not there was read")
+	}
+}
