@@ -76,10 +76,11 @@ lab-tests: all bare
 	$(GO) test -count=1 -timeout 30m -tags lab -exec '$(call LAB,$(LAB_VFIO))' -run '^TestVFIO' -skip Unsafe ./tests
 	$(GO) test -count=1 -timeout 10m -tags lab -exec '$(call LAB,$(LAB_UNSAFE))' -run '^TestVFIOUnsafe$$' ./tests
 
-# The short experiments' page, in a browser.
+# A page of experiments, with each kind of plot, in a browser; "make test-page PAGE=" takes all of the short ones.
+PAGE ?= boot coalesce barrier
 .PHONY: test-page
 test-page: need-page all
-	$(BIN)/doorbell measure -c 2 --report html=$(BIN)/report.html,json=$(BIN)/report.json
+	$(BIN)/doorbell measure $(PAGE) -c 2 --report html=$(BIN)/report.html,json=$(BIN)/report.json
 	DOORBELL_PAGE=$(HERE)/$(BIN)/report.html DOORBELL_PAGE_JSON=$(HERE)/$(BIN)/report.json $(GO) test -count=1 -timeout 5m -tags browser ./tests/page
 
 # Posted interrupts, on the lab's emulated Intel host: some minutes, and 135 MB of downloads once.

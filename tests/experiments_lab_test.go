@@ -4,7 +4,6 @@ package tests
 
 import (
 	"encoding/json"
-	"math"
 	"os"
 	"path/filepath"
 	"testing"
@@ -70,7 +69,12 @@ func TestMeasurePaths(t *testing.T) {
 				"exits_per_interrupt": want, "delivery_exits_per_interrupt": delivery, "completion_exits_per_interrupt": completion,
 				"userspace_exits_per_interrupt": userspace,
 			} {
-				if got := number(t, row, name); math.Abs(got-want) > 0.2 {
+				// An interrupt that finds a running vCPU outside its guest needs no kick: on a machine with other work its thread is not always let run.
+				below := 0.2
+				if row["target"] == "running" && (name == "exits_per_interrupt" || name == "delivery_exits_per_interrupt") {
+					below = 0.8
+				}
+				if got := number(t, row, name); got < want-below || got > want+0.2 {
 					t.Errorf("%v, %v, %v: %s %.2f, want %.0f", row["path"], row["target"], row["eoi"], name, got, want)
 				}
 			}
@@ -201,4 +205,24 @@ func TestMeasureNotify(t *testing.T) {
 	// The same run beside itself has no difference.
 	o = doorbell(t, "", "measure", "barrier", "--host", "here", "--report", "text", "--compare", path)
 	o.want(t, 0, o.stdout, "Beside "+path, "0 of 0 figures differ", "In one only: barrier: full barrier, now")
+}
+
+// TestMeasureIRQLine: of two devices on one line, each interrupt runs the other's handler in vain; with a vector each, none does, and it exits less.
+func TestMeasureIRQLine(t *testing.T) {
+	guestTest(t, func(t testing.TB) {
+		e := experiment(t, "irqline")
+		if len(e.Rows) != 6 {
+			t.Fatalf("%d rows", len(e.Rows))
+		}
+		for i, row := range e.Rows {
+			vain := number(t, row, "in_vain_per_service")
+			switch {
+			case i == 0 && (vain < 0.95 || vain > 1.05), i == 1 && (vain < 0.7 || vain > 1.05), i == 2 && vain > 0.3, i >= 3 && vain > 0:
+				t.Errorf("%v: %.2f handlers in vain", row["line"], vain)
+			}
+		}
+		if shared, own := number(t, e.Rows[0], "exits_per_service"), number(t, e.Rows[3], "exits_per_service"); shared < own+0.7 {
+			t.Errorf("%.2f exits with a shared line, %.2f without", shared, own)
+		}
+	})
 }

@@ -17,8 +17,7 @@ type Experiment struct {
 	Name     string
 	Question string // what it answers, for --list
 	Arms     string // what it compares or breaks down
-	Device   bool   // it needs --device
-	Long     bool   // it takes a minute or more
+	Named    bool   // it runs only if it is named: it needs a device, or all of them together would take too long
 	Bare     bool   // it makes its own guests and takes none of the flags that describe one; it has no result
 	Run      func(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Result, error)
 }
@@ -33,25 +32,27 @@ func Experiments() []Experiment {
 			Arms: "running, halted; SIGNAL_MSI, irqfd; xAPIC, x2APIC; APIC virtualization on and off"},
 		{Name: "storm", Run: Storm, Bare: true, Question: "what if the handler ends its interrupt before it quiets the device?",
 			Arms: "right order, wrong order, never; KVM's IOAPIC and doorbell's, with their throttles"},
+		{Name: "irqline", Run: IRQLine, Bare: true, Named: true, Question: "what does sharing an interrupt line cost?",
+			Arms: "two devices on one level pin, two with a vector each; one alone, in turns, both at once: handlers run in vain"},
 		{Name: "coalesce", Run: Coalesce, Question: "what does it spare to put interrupts off, and what does it cost?",
 			Arms: "none, 4 and 16 frames, 5 and 20 ms; packets per interrupt, exits per packet, a request's time"},
 		{Name: "barrier", Run: Barrier, Bare: true, Question: "why does a doorbell need a barrier?",
 			Arms: "a ring's publish-then-check by two threads, with a full barrier and without; lost notifications per million"},
 		{Name: "notify", Run: Notify, Bare: true, Question: "what does it take to wake a thread on the host?",
 			Arms: "eventfd, pipe, futex, signal; one waiter, several; alone, in bursts: coalesced wake-ups"},
-		{Name: "timer", Run: Timer, Long: true, Question: "what does idling cost, and a tick those that work?",
+		{Name: "timer", Run: Timer, Named: true, Question: "what does idling cost, and a tick those that work?",
 			Arms: "tickless, periodic tick, LAPIC one-shot; busy with a tick, busy with nohz_full"},
-		{Name: "modes", Run: Modes, Long: true, Question: "what do three sets of interrupt controllers cost the same guest?", Arms: "kernel, split, user; exits, vectors, EOIs, kicks"},
-		{Name: "vfio", Run: VFIO, Device: true, Question: "what does a network card cost that is passed through?",
+		{Name: "modes", Run: Modes, Named: true, Question: "what do three sets of interrupt controllers cost the same guest?", Arms: "kernel, split, user; exits, vectors, EOIs, kicks"},
+		{Name: "vfio", Run: VFIO, Named: true, Question: "what does a network card cost that is passed through?",
 			Arms: "passed through; the same card behind virtio-net; needs --device vfio=ADDRESS"},
 	}
 }
 
-// Find returns the experiments named, or the short ones that need no device.
+// Find returns the experiments named, or those that need no naming.
 func Find(names []string) (Set, error) {
 	all := Experiments()
 	if len(names) == 0 {
-		return slices.DeleteFunc(all, func(e Experiment) bool { return e.Device || e.Long }), nil
+		return slices.DeleteFunc(all, func(e Experiment) bool { return e.Named }), nil
 	}
 	var found Set
 	for _, n := range names {

@@ -81,53 +81,16 @@ type nobody struct{}
 func (nobody) Port(int, uint16, int, bool, []byte) {}
 func (nobody) Memory(int, uint64, bool, []byte)    {}
 
-// assembler collects machine code.
-type assembler []byte
-
-// put appends bytes; imm a 32-bit number.
-func (a *assembler) put(b ...byte) { *a = append(*a, b...) }
-func (a *assembler) imm(v uint32)  { *a = binary.LittleEndian.AppendUint32(*a, v) }
-func (a *assembler) at(v uint32, b ...byte) { // an instruction whose only operand is memory at a 32-bit address
-	a.put(append(b, 0x25)...)
-	a.imm(v)
-}
-
-// wrmsr writes a number of 32 bits to an MSR.
-func (a *assembler) wrmsr(msr, v uint32) {
-	a.put(0xb9) // mov ecx, msr
-	a.imm(msr)
-	a.put(0xb8) // mov eax, v
-	a.imm(v)
-	a.put(0x31, 0xd2, 0x0f, 0x30) // xor edx, edx; wrmsr
-}
-
 // code is the guest's program: it enables its local APIC (Intel SDM volume 3, 11.4.3 and 11.12.1), then interrupts.
 func (i Interrupted) code() []byte {
-	const (
-		apicBaseMSR, x2apicSVR, x2apicEOI, pvEOIMSR = 0x1b, 0x80f, 0x80b, 0x4b564d04
-		svrEnabled                                  = 0x1ff // vector 0xff
-		svr, eoi                                    = 0xf0, 0xb0
-	)
+	const pvEOIMSR = 0x4b564d04
 	var a assembler
-	a.at(tablesAt, 0x0f, 0x01, 0x14)    // lgdt [tablesAt]
-	a.at(tablesAt+16, 0x0f, 0x01, 0x1c) // lidt [tablesAt+16]
-	a.put(0xbb)                         // mov ebx, apicBase
-	a.imm(apicBase)
-	if i.X2APIC {
-		a.put(0xb9) // mov ecx, IA32_APIC_BASE
-		a.imm(apicBaseMSR)
-		a.put(0x0f, 0x32, 0x0d, 0, 0x0c, 0, 0, 0x0f, 0x30) // rdmsr; or eax, EN|EXTD; wrmsr
-		a.wrmsr(x2apicSVR, svrEnabled)
-	} else {
-		a.put(0xc7, 0x83) // mov dword [rbx+svr], svrEnabled
-		a.imm(svr)
-		a.imm(svrEnabled)
-	}
+	a.enable(i.X2APIC)
 	if i.PVEOI {
 		a.wrmsr(pvEOIMSR, pvEOIAt|1)
 	}
 	if i.Pin > 0 {
-		i.route(&a)
+		a.route(i.Pin, i.Level)
 	}
 	a.put(0xfb) // sti
 	if i.Halts {
@@ -138,20 +101,14 @@ func (i Interrupted) code() []byte {
 	for len(a) < handlerOffset {
 		a.put(0x90)
 	}
-	a.at(begunAt, 0x48, 0xff, 0x04) // inc qword [begunAt]
+	a.inc(begunAt)
 	if i.Waits {
 		a.at(begunAt, 0x48, 0x8b, 0x04) // mov rax, [begunAt]
 		a.at(quietAt, 0x48, 0x39, 0x04) // cmp [quietAt], rax
 		a.put(0x75, 0xf6)               // jne to the comparison
 	}
 	var end assembler
-	if i.X2APIC {
-		end.wrmsr(x2apicEOI, 0)
-	} else {
-		end.put(0xc7, 0x83) // mov dword [rbx+eoi], 0
-		end.imm(eoi)
-		end.imm(0)
-	}
+	end.eoi(i.X2APIC)
 	quiet := []byte{0xe6, QuietPort} // out QuietPort, al
 	if i.Quiet == QuietBeforeEOI {
 		a.put(quiet...)
@@ -164,26 +121,9 @@ func (i Interrupted) code() []byte {
 	if i.Quiet == QuietAfterEOI {
 		a.put(quiet...)
 	}
-	a.at(endedAt, 0x48, 0xff, 0x04) // inc qword [endedAt]
-	a.put(0x48, 0xcf)               // iretq
+	a.inc(endedAt)
+	a.put(0x48, 0xcf) // iretq
 	return a
-}
-
-// route programs the pin's redirection table entry (82093AA, section 3.2.4): fixed, physical, to APIC id 0, not masked.
-func (i Interrupted) route(a *assembler) {
-	const redirection, levelTriggered = 0x10, 1 << 15
-	entry := uint32(Vector)
-	if i.Level {
-		entry |= levelTriggered
-	}
-	a.put(0xb9) // mov ecx, ioapicBase
-	a.imm(ioapicBase)
-	for n, v := range []uint32{entry, 0} {
-		a.put(0xc7, 0x01) // mov dword [rcx], the register's number
-		a.imm(uint32(redirection + 2*i.Pin + n))
-		a.put(0xc7, 0x41, 0x10) // mov dword [rcx+0x10], its value
-		a.imm(v)
-	}
 }
 
 // handlerOffset is where in the code the handler is.
@@ -196,17 +136,8 @@ func (g *Guest) fillInterrupted() error {
 		uncached                 = 1<<3 | 1<<4
 		gigabyte, large2M        = 1 << 30, 2 << 20
 		code64, data             = 0x00af_9b00_0000_ffff, 0x00cf_9300_0000_ffff // descriptors 0x10 and 0x18, as guest.NewEntry has them
-		interruptGate            = 0x8e                                         // present, DPL 0, 64-bit interrupt gate (Intel SDM volume 3, 6.14.1)
-		codeSelector             = 0x10
 	)
 	word := binary.LittleEndian.AppendUint64
-	var gate []byte
-	const handler = Code + handlerOffset
-	gate = binary.LittleEndian.AppendUint16(gate, handler&0xffff)
-	gate = binary.LittleEndian.AppendUint16(gate, codeSelector)
-	gate = append(gate, 0, interruptGate)
-	gate = binary.LittleEndian.AppendUint16(gate, handler>>16)
-	gate = word(gate, 0)
 	var tables []byte
 	tables = word(binary.LittleEndian.AppendUint16(nil, 4*8-1), gdtAt)
 	tables = append(tables, make([]byte, 16-len(tables))...)
@@ -216,9 +147,19 @@ func (g *Guest) fillInterrupted() error {
 		g.Memory.WriteAt(word(nil, apicBase|present|writable|uncached|large), apicPD+8*(apicBase%gigabyte/large2M)),
 		g.Memory.WriteAt(word(nil, ioapicBase|present|writable|uncached|large), apicPD+8*(ioapicBase%gigabyte/large2M)),
 		g.Memory.WriteAt(word(word(word(word(nil, 0), 0), code64), data), gdtAt),
-		g.Memory.WriteAt(gate, idtAt+16*Vector),
+		g.gate(Vector, Code+handlerOffset),
 		g.Memory.WriteAt(tables, tablesAt),
 	)
+}
+
+// gate has a vector handled by code at an address: a present 64-bit interrupt gate of DPL 0 (Intel SDM volume 3, 6.14.1).
+func (g *Guest) gate(vector uint64, handler uint32) error {
+	const interruptGate, codeSelector = 0x8e, 0x10
+	b := binary.LittleEndian.AppendUint16(nil, uint16(handler))
+	b = binary.LittleEndian.AppendUint16(b, codeSelector)
+	b = append(b, 0, interruptGate)
+	b = binary.LittleEndian.AppendUint16(b, uint16(handler>>16))
+	return g.Memory.WriteAt(binary.LittleEndian.AppendUint64(b, 0), idtAt+16*vector)
 }
 
 // Begun is how many interrupts the guest has begun to serve, and Ended how many of these it has ended. They may be called while the guest runs.

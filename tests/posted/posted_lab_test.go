@@ -4,7 +4,6 @@ package posted
 
 import (
 	"encoding/json"
-	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -92,11 +91,16 @@ func TestMeasurePosted(t *testing.T) {
 
 func (r measured) check(t *testing.T) {
 	halted := r.Target == "halted"
+	// An interrupt that finds a running vCPU outside its guest needs no kick: on a machine with other work its emulated thread is not always let run.
+	spared := 0.0
+	if os.Getenv(wantPosting) == "" && !halted {
+		spared = 0.6
+	}
 	about := func(what string, got *float64, want, tolerance float64) {
 		t.Helper()
 		if got == nil {
 			t.Errorf("%+v: %s was not measured", r, what)
-		} else if math.Abs(*got-want) > tolerance {
+		} else if below := want - *got; what != "EOI" && below > tolerance+spared || what == "EOI" && below > tolerance || -below > tolerance {
 			t.Errorf("virtualized %v, %s, %s, %s: %s %.3f, want %.3f", r.Virtualized, r.Target, r.Path, r.APIC, what, *got, want)
 		}
 	}
