@@ -31,7 +31,8 @@ func labCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "lab [flags] -- COMMAND [ARG ...]",
 		Short: "Run a command on an emulated host that has KVM hardware",
-		Long: `lab starts an emulated AMD host with SVM (QEMU without acceleration), runs COMMAND in it, and ends with COMMAND's exit status.
+		Long: `lab starts an emulated host, AMD's with SVM (QEMU without acceleration) or, with --host bochs, Intel's with VMX and posted
+interrupts (Bochs, much slower), runs COMMAND in it, and ends with COMMAND's exit status.
 Standard input, output and error pass through, and files that the command writes where its arguments point come back. Files
 that its arguments name travel along; a program of this machine brings its libraries; the name doorbell means this binary.`,
 		Example: `  doorbell lab -- doorbell probe
