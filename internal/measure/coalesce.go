@@ -143,8 +143,13 @@ func coalesceExperiment(rows []coalesceRow, order rounds, failure error) report.
 			r.err = errors.Join(failure, errors.New("it did not run"))
 		}
 		if r.err != nil {
-			e.Missing[a.name] = strings.ReplaceAll(r.err.Error(), "\n", "; ")
-			continue
+			why := strings.ReplaceAll(r.err.Error(), "\n", "; ")
+			if len(r.perInterrupt) == 0 {
+				e.Missing[a.name] = why
+				continue
+			}
+			// A round in which a datagram was lost is no measurement; the others are.
+			e.Missing[fmt.Sprintf("%s (%d of %d rounds)", a.name, order.n-len(r.perInterrupt), order.n)] = why
 		}
 		row := map[string]any{"arm": a.name, "rx_frames": a.coalesce.RxFrames, "rx_usecs": a.coalesce.RxUsecs, "packets": r.packets, "interrupts": r.interrupts, "latency_ratio": nil}
 		r.perInterrupt.into(row, "packets_per_interrupt")

@@ -84,14 +84,18 @@ func TestCoalesceExperiment(t *testing.T) {
 	rows[0] = coalesceRow{packets: 100, interrupts: 100, perInterrupt: spread{1}, exitsEach: spread{3}, latency: spread{200}}
 	rows[1] = coalesceRow{packets: 100, interrupts: 25, perInterrupt: spread{4}, exitsEach: spread{1}, latency: spread{900}}
 	rows[2] = coalesceRow{err: errors.New("refused")}
-	e := coalesceExperiment(rows, rounds{n: 1}, nil)
-	if len(e.Rows) != 2 || e.Rows[0]["latency_ratio"] != 1.0 || e.Rows[1]["latency_ratio"] != 4.5 || e.Rows[1]["packets_per_interrupt"] != 4.0 {
+	rows[4] = coalesceRow{packets: 100, interrupts: 5, perInterrupt: spread{20}, latency: spread{900}, err: errors.New("a datagram was lost")}
+	e := coalesceExperiment(rows, rounds{n: 2}, nil)
+	if len(e.Rows) != 3 || e.Rows[0]["latency_ratio"] != 1.0 || e.Rows[1]["latency_ratio"] != 4.5 || e.Rows[1]["packets_per_interrupt"] != 4.0 {
 		t.Errorf("%v", e.Rows)
+	}
+	if why := e.Missing[coalesceArms[4].name+" (1 of 2 rounds)"]; why != "a datagram was lost" {
+		t.Errorf("%v", e.Missing)
 	}
 	if e.Missing[coalesceArms[2].name] != "refused" || e.Missing[coalesceArms[3].name] != "it did not run" {
 		t.Errorf("%v", e.Missing)
 	}
-	if !strings.HasSuffix(e.Finding, "none: 1.0, 4 frames or 20 ms: 4.0") {
+	if !strings.HasSuffix(e.Finding, "none: 1.0, 4 frames or 20 ms: 4.0, 20 ms: 20.0") {
 		t.Errorf("%q", e.Finding)
 	}
 }
