@@ -146,6 +146,12 @@ func (c *VCPU) MPState() (uint32, error) {
 	return s.State, fail(kvmGetMpState, err, "vcpu %d", c.id)
 }
 
+// SetMPState has the vCPU run, halt or wait to be started.
+func (c *VCPU) SetMPState(state uint32) error {
+	_, err := ioctl.Pointer(c.fd, kvmSetMpState, &mpState{State: state})
+	return fail(kvmSetMpState, err, "vcpu %d", c.id)
+}
+
 // Translate walks the guest's page tables for a linear address. ok is false where it is not mapped.
 func (c *VCPU) Translate(linear uint64) (physical uint64, ok bool, err error) {
 	t := translation{LinearAddress: linear}

@@ -134,6 +134,7 @@ var (
 	kvmGetLapic            = ioctl.Request{Number: 0x8400ae8e, Name: "KVM_GET_LAPIC"}
 	kvmSetLapic            = ioctl.Request{Number: 0x4400ae8f, Name: "KVM_SET_LAPIC"}
 	kvmGetMpState          = ioctl.Request{Number: 0x8004ae98, Name: "KVM_GET_MP_STATE"}
+	kvmSetMpState          = ioctl.Request{Number: 0x4004ae99, Name: "KVM_SET_MP_STATE"}
 	kvmTranslate           = ioctl.Request{Number: 0xc018ae85, Name: "KVM_TRANSLATE"}
 	kvmNmi                 = ioctl.Request{Number: 0xae9a, Name: "KVM_NMI"}
 	kvmInterrupt           = ioctl.Request{Number: 0x4004ae86, Name: "KVM_INTERRUPT"}

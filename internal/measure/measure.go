@@ -34,6 +34,8 @@ func Experiments() []Experiment {
 			Arms: "right order, wrong order, never; KVM's IOAPIC and doorbell's, with their throttles"},
 		{Name: "irqline", Run: IRQLine, Bare: true, Named: true, Question: "what does sharing an interrupt line cost?",
 			Arms: "two devices on one level pin, two with a vector each; one alone, in turns, both at once: handlers run in vain"},
+		{Name: "ipi", Run: IPI, Bare: true, Named: true, Question: "what does an interrupt from one vCPU to another cost?",
+			Arms: "self, one, all but self; xAPIC, x2APIC, PV IPI; running, halted; exits of the sender and of the target"},
 		{Name: "coalesce", Run: Coalesce, Question: "what does it spare to put interrupts off, and what does it cost?",
 			Arms: "none, 4 and 16 frames, 5 and 20 ms; packets per interrupt, exits per packet, a request's time"},
 		{Name: "barrier", Run: Barrier, Bare: true, Question: "why does a doorbell need a barrier?",

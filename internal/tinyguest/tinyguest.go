@@ -26,11 +26,12 @@ const (
 	memorySize     = 2 << 20
 )
 
-// Guest is a machine with one vCPU that has not run yet.
+// Guest is a machine with one vCPU, or two, that have not run yet.
 type Guest struct {
 	VM     *kvm.VM
 	Chip   irqchip.Chip // interrupt controllers that are not KVM's; nil if they are
 	CPU    *vcpu.CPU
+	Second *vcpu.CPU // nil: there is one
 	Memory *memory.Memory
 	Ledger *ledger.Ledger
 }
@@ -42,7 +43,7 @@ func New(sys *kvm.System, code []byte, bus vcpu.Bus) (*Guest, error) {
 
 // build is New with interrupt controllers by the names of package irqchip; an empty one is KVM's without its PIT.
 func build(sys *kvm.System, code []byte, bus vcpu.Bus, chip string) (_ *Guest, err error) {
-	g := &Guest{Ledger: ledger.New(1)}
+	g := &Guest{Ledger: ledger.New(2)}
 	defer func() {
 		if err != nil {
 			g.Close()
@@ -148,8 +149,10 @@ func (g *Guest) fill(code []byte) error {
 
 // Close releases the machine; its vCPU must have stopped or never have run.
 func (g *Guest) Close() {
-	if g.CPU != nil {
-		g.CPU.Close()
+	for _, c := range []*vcpu.CPU{g.CPU, g.Second} {
+		if c != nil {
+			c.Close()
+		}
 	}
 	if g.Chip != nil {
 		g.Chip.Close()

@@ -1,0 +1,202 @@
+package measure
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"doorbell/internal/kvm"
+	"doorbell/internal/probe"
+	"doorbell/internal/report"
+	"doorbell/internal/tinyguest"
+	"doorbell/vcpu"
+	"doorbell/vmm"
+)
+
+const (
+	ipiRounds = 3
+	ipiCount  = 300
+	// ipiPoll is how often this process looks whether the guest has come to its end, on the sender's processor: as often while nothing is sent.
+	ipiPoll = 10 * time.Millisecond
+)
+
+// An ipiArm is a way to send an IPI, and whom to.
+type ipiArm struct {
+	to    tinyguest.Destination
+	by    tinyguest.Sending
+	halts bool // the other vCPU is halted
+}
+
+func (a ipiArm) name() string {
+	to := map[tinyguest.Destination]string{tinyguest.ToSelf: "self", tinyguest.ToOther: "one", tinyguest.ToAllButSelf: "all but self"}[a.to]
+	by := map[tinyguest.Sending]string{tinyguest.ByXAPIC: "xAPIC", tinyguest.ByX2APIC: "x2APIC", tinyguest.ByHypercall: "PV IPI"}[a.by]
+	if a.to == tinyguest.ToSelf {
+		return to + ", " + by
+	}
+	if a.halts {
+		return to + ", " + by + ", halted"
+	}
+	return to + ", " + by + ", running"
+}
+
+func ipiArms() (arms []ipiArm) {
+	for _, by := range []tinyguest.Sending{tinyguest.ByXAPIC, tinyguest.ByX2APIC} {
+		arms = append(arms, ipiArm{tinyguest.ToSelf, by, false})
+	}
+	for _, halts := range []bool{false, true} {
+		for _, by := range []tinyguest.Sending{tinyguest.ByXAPIC, tinyguest.ByX2APIC, tinyguest.ByHypercall} {
+			arms = append(arms, ipiArm{tinyguest.ToOther, by, halts})
+		}
+		arms = append(arms, ipiArm{tinyguest.ToAllButSelf, tinyguest.ByX2APIC, halts})
+	}
+	return arms
+}
+
+// ipiCounts are exits per IPI, less what the same vCPUs have in the same time without.
+type ipiCounts struct {
+	sender, target float64
+}
+
+// ipiMoment is how many exits both vCPUs have had.
+type ipiMoment struct {
+	at             time.Time
+	sender, target uint64
+}
+
+// measureIPI makes the arm's guest, has it send its IPIs, and watches it before.
+func measureIPI(sys *kvm.System, cpus *processors, arm ipiArm) (c *ipiCounts, err error) {
+	g, err := tinyguest.NewIPI(sys, tinyguest.IPI{To: arm.to, By: arm.by, Halts: arm.halts, Count: ipiCount, Vendor: kvm.HostVendor()})
+	if err != nil {
+		return nil, err
+	}
+	defer g.Close()
+	if g.CPU.Stats() == nil {
+		return nil, &kvm.NotSupportedError{Feature: "counting exits", Reason: "KVM_GET_STATS_FD needs Linux 5.14 or newer"}
+	}
+	// The guest paces itself: this process sleeps meanwhile, and the sender has its processor.
+	if err := cpus.place(g.Second.TID()); err != nil {
+		return nil, err
+	}
+	g.CPU.Run()
+	g.Second.Run()
+	defer func() {
+		g.CPU.Stop()
+		g.Second.Stop()
+		for _, stopped := range []<-chan vcpu.Stop{g.CPU.Stopped(), g.Second.Stopped()} {
+			if s := <-stopped; s.Crashed() {
+				err = errors.Join(err, fmt.Errorf("the guest ended: %v", s))
+			}
+		}
+	}()
+	now := func() (m ipiMoment, err error) {
+		first, err := g.CPU.Stats().Read()
+		if err != nil {
+			return m, err
+		}
+		second, err := g.Second.Stats().Read()
+		return ipiMoment{time.Now(), first["exits"], second["exits"]}, err
+	}
+	time.Sleep(50 * time.Millisecond) // until both wait
+	var m [4]ipiMoment
+	for i := range m[:2] { // nothing happens
+		if m[i], err = now(); err != nil {
+			return nil, err
+		}
+		for end := time.Now().Add(controlTime); i == 0 && time.Now().Before(end); time.Sleep(ipiPoll) {
+		}
+	}
+	target := 1
+	if arm.to == tinyguest.ToSelf {
+		target = 0
+	}
+	if m[2], err = now(); err != nil {
+		return nil, err
+	}
+	g.Go()
+	for start := time.Now(); ; time.Sleep(ipiPoll) {
+		if _, ended := g.IPIs(target); ended >= ipiCount {
+			break
+		}
+		if time.Since(start) > 2*interruptLimit {
+			sent, ended := g.IPIs(target)
+			return nil, fmt.Errorf("%d IPIs sent, %d ended after %v", sent, ended, 2*interruptLimit)
+		}
+	}
+	if m[3], err = now(); err != nil {
+		return nil, err
+	}
+	if sent, ended := g.IPIs(target); sent != ipiCount || ended != ipiCount {
+		return nil, fmt.Errorf("the figures do not balance: %d IPIs sent, %d ended", sent, ended)
+	}
+	share := m[3].at.Sub(m[2].at).Seconds() / m[1].at.Sub(m[0].at).Seconds()
+	less := func(from, to, quietFrom, quietTo uint64) float64 {
+		return (float64(to-from) - float64(quietTo-quietFrom)*share) / ipiCount
+	}
+	return &ipiCounts{sender: less(m[2].sender, m[3].sender, m[0].sender, m[1].sender), target: less(m[2].target, m[3].target, m[0].target, m[1].target)}, nil
+}
+
+// IPI is the experiment `ipi`: what an interrupt from one vCPU to another costs.
+func IPI(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.Result, err error) {
+	doc = &report.Document{Environment: probe.Host()}
+	sys, err := kvm.Open(kvm.Device)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer sys.Close()
+	cpus, err := takeProcessors()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { err = errors.Join(err, cpus.give()) }()
+	arms := ipiArms()
+	sender, target := make([]spread, len(arms)), make([]spread, len(arms))
+	failures := make([]error, len(arms))
+	order := newRounds(ipiRounds)
+	done := 0
+	order.run(ctx, len(arms), func(_, i int) {
+		done++
+		cfg.Warn("measure ipi: %d of %d: %s", done, order.n*len(arms), arms[i].name())
+		c, err := measureIPI(sys, cpus, arms[i])
+		if err != nil {
+			failures[i] = errors.Join(failures[i], err)
+			return
+		}
+		sender[i], target[i] = append(sender[i], c.sender), append(target[i], c.target)
+	})
+	e := report.Experiment{Name: "ipi", Missing: map[string]string{"TLB shootdown": "it takes a guest's kernel, and there is none in these guests"}, Parameters: order.parameters(),
+		Literature: literaturePaths, Table: &report.Table{Columns: []string{"to, by, target", "exits of the sender", "least", "most", "of the target", "least", "most"}}}
+	e.Parameters["ipis_per_round"] = ipiCount
+	picture := &report.Plot{Title: "exits per IPI", Parts: []string{"of the sender", "of the target"}}
+	e.Plots = []*report.Plot{picture}
+	var parts []string
+	for i, a := range arms {
+		switch {
+		case failures[i] != nil:
+			e.Missing[a.name()] = strings.ReplaceAll(failures[i].Error(), "\n", "; ")
+			continue
+		case len(sender[i]) == 0:
+			e.Missing[a.name()] = fmt.Sprint(context.Cause(ctx))
+			continue
+		}
+		row := map[string]any{"ipi": a.name()}
+		sender[i].into(row, "sender_exits_per_ipi")
+		target[i].into(row, "target_exits_per_ipi")
+		e.Rows = append(e.Rows, row)
+		cells := []string{a.name()}
+		for _, s := range []spread{sender[i], target[i]} {
+			low, high := s.bounds()
+			cells = append(cells, fixed(s.median(), 2), fixed(low, 2), fixed(high, 2))
+		}
+		e.Table.Rows = append(e.Table.Rows, cells)
+		picture.Bars = append(picture.Bars, bar(a.name(), sender[i].median(), target[i].median()))
+		parts = append(parts, fmt.Sprintf("%s %s", a.name(), fixed(sender[i].median()+target[i].median(), 2)))
+	}
+	if len(e.Rows) == 0 {
+		return nil, nil, fmt.Errorf("none of the IPIs could be measured: %v", e.Missing)
+	}
+	e.Finding = "exits per IPI, of both vCPUs: " + strings.Join(parts, "; ")
+	doc.Experiments = []report.Experiment{e}
+	return doc, nil, nil
+}
