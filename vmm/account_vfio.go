@@ -66,6 +66,7 @@ type VFIOVectorRow struct {
 // account reads the devices' counts. The guest does not run any more.
 func (p *passedDevices) account(vcpus int, posting irqchip.Posting) []VFIOAccount {
 	remapping := p.container.Remapping()
+	_, noTables := sysfs.Host{}.IRTable()
 	var all []VFIOAccount
 	for _, d := range p.devices {
 		a := d.Account(posting)
@@ -83,8 +84,8 @@ func (p *passedDevices) account(vcpus int, posting irqchip.Posting) []VFIOAccoun
 		for _, u := range remapping.IOMMUs {
 			row.IOMMUs = append(row.IOMMUs, IOMMURow{u.Name, u.Interrupts, u.X2APIC, u.Posting})
 		}
-		if _, err := p.host.IRTable(); err != nil {
-			row.Missing["ir_table_entry"] = err.Error()
+		if noTables != nil {
+			row.Missing["ir_table_entry"] = noTables.Error()
 		}
 		for _, v := range a.Vectors {
 			row.Vectors = append(row.Vectors, vfioVectorRow(v, vcpus))

@@ -120,7 +120,8 @@ func (m *Machine) Run(ctx context.Context) (*Result, error) {
 	if line, ok := m.watch.panicked(); ok && e.end != Stopped {
 		e = ending{end: Crashed, reason: "the guest's kernel panicked: " + line}
 	}
-	res := m.result(e, trace, traceErr)
+	posting := irqchip.NewPosting(m.chip.Name())
+	res := m.result(e, posting, trace, traceErr)
 	var counts *kvmtrace.InterruptCounts
 	if watch != nil {
 		c, err := watch.Read()
@@ -128,7 +129,6 @@ func (m *Machine) Run(ctx context.Context) (*Result, error) {
 	}
 	a := &res.Account
 	a.Interrupts = m.interrupts(a, counts, watchErr)
-	posting := irqchip.NewPosting(m.chip.Name())
 	a.Posting = postingAccount(posting, notified, counts)
 	a.attribute(posting)
 	return res, nil
@@ -237,7 +237,7 @@ func selfRSS() (uint64, error) {
 }
 
 // result draws up the account. Every vCPU has left the guest.
-func (m *Machine) result(e ending, trace *kvmtrace.Counter, traceErr error) *Result {
+func (m *Machine) result(e ending, posting irqchip.Posting, trace *kvmtrace.Counter, traceErr error) *Result {
 	m.agent.receive(m) // what the guest sent last
 	userspaceAt, rss, agent, missing := m.agent.result()
 	r := &Result{End: e.end, Reason: e.reason, Status: e.status, Agent: agent, AgentMissing: missing}
@@ -246,7 +246,6 @@ func (m *Machine) result(e ending, trace *kvmtrace.Counter, traceErr error) *Res
 		VCPUs: m.cfg.VCPUs, MemoryBytes: m.cfg.Memory, IRQChip: m.chip.Name(), Kernel: m.plan.Kernel.Format, Cmdline: m.cfg.Cmdline,
 		End: string(e.end), EndReason: e.reason, UserspaceExits: m.ledger.Accesses(), Lines: m.ledger.Lines(),
 	}
-	posting := irqchip.NewPosting(m.chip.Name())
 	if m.net != nil {
 		a.Net = m.net.account(m.cfg.VCPUs, posting, m.chip.TableChanges())
 	}

@@ -48,7 +48,6 @@ func ParseDevice(s string) (string, error) {
 type passedDevices struct {
 	container *vfio.Container
 	devices   []*passedDevice
-	host      sysfs.Host
 	eject     *eject.Register
 	closing   chan struct{} // closed when the machine gives them back
 }

@@ -49,11 +49,14 @@ func publishBarrier(mine, other *uint32) uint32 {
 	return atomic.LoadUint32(other)
 }
 
-// barrierArms are the two ways.
-var barrierArms = []struct {
+// A barrierArm is one way.
+type barrierArm struct {
 	name string
 	publish
-}{{"no barrier", publishPlain}, {"full barrier", publishBarrier}}
+}
+
+// barrierArms are the two.
+var barrierArms = []barrierArm{{"no barrier", publishPlain}, {"full barrier", publishBarrier}}
 
 // litmus is one trial after the other by two threads.
 type litmus struct {
@@ -124,30 +127,22 @@ func Barrier(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Result
 	if err := unix.SchedGetaffinity(0, &set); err != nil {
 		return nil, nil, fmt.Errorf("list the processors: %w", err)
 	}
-	var cpus []int
-	for cpu := range len(set) * 64 {
-		if set.IsSet(cpu) {
-			cpus = append(cpus, cpu)
-		}
-	}
+	cpus := members(&set)
 	if len(cpus) < 2 {
 		return nil, nil, &kvm.NotSupportedError{Feature: "measure barrier", Reason: "one processor sees its own stores in order: two are needed"}
 	}
 	scheduler := runtime.GOMAXPROCS(runtime.NumCPU() + spareProcessors)
 	defer runtime.GOMAXPROCS(scheduler)
 	lost := make([]spread, len(barrierArms))
-	var failure error
 	order := newRounds(barrierRounds)
-	done := 0
-	order.run(ctx, len(barrierArms), func(_, i int) {
-		done++
-		cfg.Warn("measure barrier: %d of %d: %s", done, order.n*len(barrierArms), barrierArms[i].name)
+	names := namesOf(barrierArms, func(a barrierArm) string { return a.name })
+	failures := order.each(ctx, cfg, "barrier", names, func(i int) error {
 		n, err := new(litmus).run([2]int{cpus[0], cpus[1]}, barrierTrials, barrierArms[i].publish)
-		failure = errors.Join(failure, err)
 		lost[i] = append(lost[i], float64(n)*1e6/barrierTrials)
+		return err
 	})
-	if failure != nil {
-		return nil, nil, failure
+	if err := errors.Join(failures...); err != nil {
+		return nil, nil, err
 	}
 	e := report.Experiment{Name: "barrier", Missing: map[string]string{}, Parameters: order.parameters(), Table: &report.Table{
 		Columns: []string{"between publish and check", "trials", "lost per million", "least", "most"},

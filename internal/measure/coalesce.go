@@ -23,12 +23,15 @@ const (
 	coalesceRequests  = 10
 )
 
-// coalesceArms are what the guest asks of the card for what it receives, as by ethtool -C. A number of frames has a time with it, or the last would wait for
-// ever. For what it transmits there is no coalescing: Linux 6.1 takes a card without a number of frames for one without interrupts for that.
-var coalesceArms = []struct {
+// A coalesceArm is one setting.
+type coalesceArm struct {
 	name     string
 	coalesce netconf.Coalesce
-}{
+}
+
+// coalesceArms are what the guest asks of the card for what it receives, as by ethtool -C. A number of frames has a time with it, or the last would wait for
+// ever. For what it transmits there is no coalescing: Linux 6.1 takes a card without a number of frames for one without interrupts for that.
+var coalesceArms = []coalesceArm{
 	{"none", netconf.Coalesce{TxFrames: 1}},
 	{"4 frames or 20 ms", netconf.Coalesce{RxFrames: 4, RxUsecs: 20_000, TxFrames: 1}},
 	{"16 frames or 20 ms", netconf.Coalesce{RxFrames: 16, RxUsecs: 20_000, TxFrames: 1}},
@@ -38,10 +41,10 @@ var coalesceArms = []struct {
 
 // coalesceRow is what the rounds of one arm gave.
 type coalesceRow struct {
-	packets, interrupts, exits uint64
-	perInterrupt, exitsEach    spread
-	latency                    spread // of a request, in ns of this host's clock
-	err                        error
+	packets, interrupts     uint64
+	perInterrupt, exitsEach spread
+	latency                 spread // of a request, in ns of this host's clock
+	err                     error
 }
 
 // Coalesce is the experiment `coalesce`: what putting interrupts off spares, and what it costs in time.
@@ -63,14 +66,10 @@ func Coalesce(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Resul
 		if err != nil {
 			return err
 		}
-		done := 0
-		order.run(ctx, len(rows), func(_, i int) {
-			done++
-			cfg.Warn("measure coalesce: %d of %d: %s", done, order.n*len(rows), coalesceArms[i].name)
-			if err := rows[i].measure(ctx, g, m, coalesceArms[i].coalesce); err != nil {
-				rows[i].err = errors.Join(rows[i].err, err)
-			}
-		})
+		names := namesOf(coalesceArms, func(a coalesceArm) string { return a.name })
+		for i, err := range order.each(ctx, cfg, "coalesce", names, func(i int) error { return rows[i].measure(ctx, g, m, coalesceArms[i].coalesce) }) {
+			rows[i].err = err
+		}
 		return g.End(ctx)
 	})
 	if res == nil {
@@ -121,7 +120,6 @@ func (r *coalesceRow) measure(ctx context.Context, g *traffic.Guest, m *vmm.Mach
 	r.packets, r.interrupts = r.packets+p.Received, r.interrupts+interrupts
 	r.perInterrupt = append(r.perInterrupt, float64(p.Received)/float64(interrupts))
 	if known {
-		r.exits += exitsAfter - exitsBefore
 		r.exitsEach = append(r.exitsEach, float64(exitsAfter-exitsBefore)/float64(p.Received))
 	}
 	r.latency = append(r.latency, float64(t.Latency.P50.Nanoseconds()))

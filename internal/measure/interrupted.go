@@ -131,8 +131,8 @@ func measureInterrupted(ctx context.Context, sys *kvm.System, cpus *processors, 
 		return nil, err
 	}
 	defer r.close()
-	if r.guest.CPU.Stats() == nil {
-		return nil, &kvm.NotSupportedError{Feature: "counting exits", Reason: "KVM_GET_STATS_FD needs Linux 5.14 or newer"}
+	if err := countable(r.guest.CPU); err != nil {
+		return nil, err
 	}
 	if err := r.connect(); err != nil {
 		return nil, err
@@ -153,11 +153,7 @@ func measureInterrupted(ctx context.Context, sys *kvm.System, cpus *processors, 
 	running := true
 	stop := func() error {
 		running = false
-		r.guest.CPU.Stop()
-		if s := <-r.guest.CPU.Stopped(); s.Crashed() {
-			return fmt.Errorf("the guest ended: %v", s)
-		}
-		return nil
+		return halt(r.guest.CPU)
 	}
 	defer func() {
 		if running {
@@ -397,8 +393,8 @@ func (w *window) seconds() float64 { return w.end.at.Sub(w.start.at).Seconds() }
 func (w *window) rate() float64    { return w.exits() / w.seconds() }
 
 func (r *interruptedRun) now() (moment, error) {
-	all, err := r.guest.CPU.Stats().Read()
-	return moment{time.Now(), all["exits"], r.guest.Ledger.VCPU(0).UserspaceExits()}, err
+	exits, err := exitsOf(r.guest.CPU)
+	return moment{time.Now(), exits, r.guest.Ledger.VCPU(0).UserspaceExits()}, err
 }
 
 // sample reads what takes longer to read. Between two samples there is more than between the window's ends.

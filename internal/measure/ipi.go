@@ -11,7 +11,6 @@ import (
 	"doorbell/internal/probe"
 	"doorbell/internal/report"
 	"doorbell/internal/tinyguest"
-	"doorbell/vcpu"
 	"doorbell/vmm"
 )
 
@@ -72,8 +71,8 @@ func measureIPI(sys *kvm.System, cpus *processors, arm ipiArm) (c *ipiCounts, er
 		return nil, err
 	}
 	defer g.Close()
-	if g.CPU.Stats() == nil {
-		return nil, &kvm.NotSupportedError{Feature: "counting exits", Reason: "KVM_GET_STATS_FD needs Linux 5.14 or newer"}
+	if err := countable(g.CPU); err != nil {
+		return nil, err
 	}
 	// The guest paces itself: this process sleeps meanwhile, and the sender has its processor.
 	if err := cpus.place(g.Second.TID()); err != nil {
@@ -81,22 +80,14 @@ func measureIPI(sys *kvm.System, cpus *processors, arm ipiArm) (c *ipiCounts, er
 	}
 	g.CPU.Run()
 	g.Second.Run()
-	defer func() {
-		g.CPU.Stop()
-		g.Second.Stop()
-		for _, stopped := range []<-chan vcpu.Stop{g.CPU.Stopped(), g.Second.Stopped()} {
-			if s := <-stopped; s.Crashed() {
-				err = errors.Join(err, fmt.Errorf("the guest ended: %v", s))
-			}
-		}
-	}()
+	defer func() { err = errors.Join(err, halt(g.CPU, g.Second)) }()
 	now := func() (m ipiMoment, err error) {
-		first, err := g.CPU.Stats().Read()
-		if err != nil {
+		if m.sender, err = exitsOf(g.CPU); err != nil {
 			return m, err
 		}
-		second, err := g.Second.Stats().Read()
-		return ipiMoment{time.Now(), first["exits"], second["exits"]}, err
+		m.target, err = exitsOf(g.Second)
+		m.at = time.Now()
+		return m, err
 	}
 	time.Sleep(50 * time.Millisecond) // until both wait
 	var m [4]ipiMoment
@@ -140,30 +131,21 @@ func measureIPI(sys *kvm.System, cpus *processors, arm ipiArm) (c *ipiCounts, er
 // IPI is the experiment `ipi`: what an interrupt from one vCPU to another costs.
 func IPI(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.Result, err error) {
 	doc = &report.Document{Environment: probe.Host()}
-	sys, err := kvm.Open(kvm.Device)
+	b, err := openBench()
 	if err != nil {
 		return nil, nil, err
 	}
-	defer sys.Close()
-	cpus, err := takeProcessors()
-	if err != nil {
-		return nil, nil, err
-	}
-	defer func() { err = errors.Join(err, cpus.give()) }()
+	defer func() { err = errors.Join(err, b.close()) }()
 	arms := ipiArms()
 	sender, target := make([]spread, len(arms)), make([]spread, len(arms))
-	failures := make([]error, len(arms))
 	order := newRounds(ipiRounds)
-	done := 0
-	order.run(ctx, len(arms), func(_, i int) {
-		done++
-		cfg.Warn("measure ipi: %d of %d: %s", done, order.n*len(arms), arms[i].name())
-		c, err := measureIPI(sys, cpus, arms[i])
+	failures := order.each(ctx, cfg, "ipi", namesOf(arms, ipiArm.name), func(i int) error {
+		c, err := measureIPI(b.sys, b.cpus, arms[i])
 		if err != nil {
-			failures[i] = errors.Join(failures[i], err)
-			return
+			return err
 		}
 		sender[i], target[i] = append(sender[i], c.sender), append(target[i], c.target)
+		return nil
 	})
 	e := report.Experiment{Name: "ipi", Missing: map[string]string{"TLB shootdown": "it takes a guest's kernel, and there is none in these guests"}, Parameters: order.parameters(),
 		Literature: literaturePaths, Table: &report.Table{Columns: []string{"to, by, target", "exits of the sender", "least", "most", "of the target", "least", "most"}}}
@@ -172,12 +154,8 @@ func IPI(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.Resu
 	e.Plots = []*report.Plot{picture}
 	var parts []string
 	for i, a := range arms {
-		switch {
-		case failures[i] != nil:
-			e.Missing[a.name()] = strings.ReplaceAll(failures[i].Error(), "\n", "; ")
-			continue
-		case len(sender[i]) == 0:
-			e.Missing[a.name()] = fmt.Sprint(context.Cause(ctx))
+		if why := absent(ctx, failures[i], len(sender[i])); why != "" {
+			e.Missing[a.name()] = why
 			continue
 		}
 		row := map[string]any{"ipi": a.name()}

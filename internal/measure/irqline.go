@@ -118,26 +118,17 @@ func measureLine(ctx context.Context, sys *kvm.System, cpus *processors, arm lin
 		return nil, err
 	}
 	defer g.Close()
-	if g.CPU.Stats() == nil {
-		return nil, &kvm.NotSupportedError{Feature: "counting exits", Reason: "KVM_GET_STATS_FD needs Linux 5.14 or newer"}
+	if err := countable(g.CPU); err != nil {
+		return nil, err
 	}
 	d.vm = g.VM
 	if err := cpus.place(g.CPU.TID()); err != nil {
 		return nil, err
 	}
 	g.CPU.Run()
-	defer func() {
-		g.CPU.Stop()
-		if s := <-g.CPU.Stopped(); s.Crashed() {
-			err = errors.Join(err, fmt.Errorf("the guest ended: %v", s))
-		}
-	}()
+	defer func() { err = errors.Join(err, halt(g.CPU)) }()
 	cpus.linger(50 * time.Millisecond) // until it halts
-	exits := func() (uint64, error) {
-		all, err := g.CPU.Stats().Read()
-		return all["exits"], err
-	}
-	before, err := exits()
+	before, err := exitsOf(g.CPU)
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +150,7 @@ func measureLine(ctx context.Context, sys *kvm.System, cpus *processors, arm lin
 		}
 		cpus.linger(calm)
 	}
-	after, err := exits()
+	after, err := exitsOf(g.CPU)
 	if err != nil {
 		return nil, err
 	}
@@ -176,31 +167,22 @@ func measureLine(ctx context.Context, sys *kvm.System, cpus *processors, arm lin
 // IRQLine is the experiment `irqline`: what it costs that two devices share an interrupt line.
 func IRQLine(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.Result, err error) {
 	doc = &report.Document{Environment: probe.Host()}
-	sys, err := kvm.Open(kvm.Device)
+	b, err := openBench()
 	if err != nil {
 		return nil, nil, err
 	}
-	defer sys.Close()
-	cpus, err := takeProcessors()
-	if err != nil {
-		return nil, nil, err
-	}
-	defer func() { err = errors.Join(err, cpus.give()) }()
+	defer func() { err = errors.Join(err, b.close()) }()
 	arms := lineArms()
 	vain, exits, interrupts := make([]spread, len(arms)), make([]spread, len(arms)), make([]spread, len(arms))
-	failures := make([]error, len(arms))
 	order := newRounds(lineRounds)
-	done := 0
-	order.run(ctx, len(arms), func(_, i int) {
-		done++
-		cfg.Warn("measure irqline: %d of %d: %s", done, order.n*len(arms), arms[i].name())
-		c, err := measureLine(ctx, sys, cpus, arms[i])
+	failures := order.each(ctx, cfg, "irqline", namesOf(arms, lineArm.name), func(i int) error {
+		c, err := measureLine(ctx, b.sys, b.cpus, arms[i])
 		if err != nil {
-			failures[i] = errors.Join(failures[i], err)
-			return
+			return err
 		}
 		n := float64(c.served)
 		vain[i], exits[i], interrupts[i] = append(vain[i], float64(c.vain)/n), append(exits[i], c.exits/n), append(interrupts[i], float64(c.handled)/n)
+		return nil
 	})
 	e := report.Experiment{Name: "irqline", Missing: map[string]string{}, Parameters: order.parameters(), Table: &report.Table{
 		Columns: []string{"line, devices", "interrupts per service", "handlers run in vain, per service", "least", "most", "exits per service"},
@@ -210,12 +192,8 @@ func IRQLine(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.
 	e.Plots = []*report.Plot{inVain, cost}
 	var parts []string
 	for i, a := range arms {
-		switch {
-		case failures[i] != nil:
-			e.Missing[a.name()] = strings.ReplaceAll(failures[i].Error(), "\n", "; ")
-			continue
-		case len(vain[i]) == 0:
-			e.Missing[a.name()] = fmt.Sprint(context.Cause(ctx))
+		if why := absent(ctx, failures[i], len(vain[i])); why != "" {
+			e.Missing[a.name()] = why
 			continue
 		}
 		row := map[string]any{"line": a.name()}

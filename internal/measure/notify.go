@@ -178,20 +178,16 @@ func Notify(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.R
 	defer func() { err = errors.Join(err, cpus.give()) }()
 	arms := notifyArms()
 	each, slept, burst, taken, times := make([]spread, len(arms)), make([]spread, len(arms)), make([]spread, len(arms)), make([]spread, len(arms)), make([]spread, len(arms))
-	failures := make([]error, len(arms))
 	order := newRounds(notifyRounds)
-	done := 0
-	order.run(ctx, len(arms), func(_, i int) {
-		done++
-		cfg.Warn("measure notify: %d of %d: %s", done, order.n*len(arms), arms[i].name)
+	failures := order.each(ctx, cfg, "notify", namesOf(arms, func(a notifyArm) string { return a.name }), func(i int) error {
 		c, err := measureNotify(cpus, arms[i])
 		if err != nil {
-			failures[i] = errors.Join(failures[i], err)
-			return
+			return err
 		}
 		slept[i] = append(slept[i], c.sleepsEach)
 		each[i], burst[i], taken[i] = append(each[i], c.wakeupsEach), append(burst[i], c.wakeupsBurst), append(taken[i], c.taken)
 		times[i] = append(times[i], float64(c.latency.ValueAtQuantile(50)))
+		return nil
 	})
 	e := report.Experiment{Name: "notify", Parameters: order.parameters(),
 		Missing: map[string]string{"io_uring, a batch behind one eventfd": "there is no ring of io_uring in doorbell to measure with"},
@@ -203,12 +199,8 @@ func Notify(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.R
 	e.Plots = []*report.Plot{alone, together}
 	var parts []string
 	for i, a := range arms {
-		switch {
-		case failures[i] != nil:
-			e.Missing[a.name] = strings.ReplaceAll(failures[i].Error(), "\n", "; ")
-			continue
-		case len(each[i]) == 0:
-			e.Missing[a.name] = fmt.Sprint(context.Cause(ctx))
+		if why := absent(ctx, failures[i], len(each[i])); why != "" {
+			e.Missing[a.name] = why
 			continue
 		}
 		row := map[string]any{"way": a.name, "waiters": a.waiters, "time_ratio": nil}

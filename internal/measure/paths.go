@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"maps"
 
 	"doorbell/internal/kvm"
 	"doorbell/internal/probe"
@@ -40,7 +40,6 @@ type pathRow struct {
 	sent, seen uint64
 	figures    map[string]spread
 	latency    *hdrhistogram.Histogram
-	err        error
 }
 
 // add takes a round's counts.
@@ -71,39 +70,33 @@ func (r *pathRow) eoi() string {
 	return "memory write"
 }
 
+// name is for whoever watches.
+func (r pathRow) name() string {
+	return fmt.Sprintf("%s to a %s vCPU, EOI by %s", r.path.name, r.target(), r.eoi())
+}
+
 // Paths is the experiment `paths`: what one interrupt costs a bare guest, by the way that it takes.
 func Paths(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.Result, err error) {
 	doc = &report.Document{Environment: probe.Host()}
-	sys, err := kvm.Open(kvm.Device)
+	b, err := openBench()
 	if err != nil {
 		return nil, nil, err
 	}
-	defer sys.Close()
-	cpus, err := takeProcessors()
-	if err != nil {
-		return nil, nil, err
-	}
-	defer func() { err = errors.Join(err, cpus.give()) }()
+	defer func() { err = errors.Join(err, b.close()) }()
 	missing := map[string]string{}
 	rows := make([]pathRow, 0, len(pathArms()))
 	for _, a := range pathArms() {
 		rows = append(rows, pathRow{interruptedArm: a, figures: map[string]spread{}, latency: hdrhistogram.New(1, interruptLimit.Nanoseconds(), 3)})
 	}
 	order := newRounds(pathRounds)
-	done := 0
-	order.run(ctx, len(rows), func(_, arm int) {
-		r := &rows[arm]
-		done++
-		cfg.Warn("measure paths: %d of %d: %s to a %s vCPU, EOI by %s", done, order.n*len(rows), r.path.name, r.target(), r.eoi())
-		c, err := measureInterrupted(ctx, sys, cpus, r.interruptedArm, pathInterrupts, false)
+	failures := order.each(ctx, cfg, "paths", namesOf(rows, pathRow.name), func(arm int) error {
+		c, err := measureInterrupted(ctx, b.sys, b.cpus, rows[arm].interruptedArm, pathInterrupts, false)
 		if err != nil {
-			r.err = errors.Join(r.err, err)
-			return
+			return err
 		}
-		for what, why := range c.missing {
-			missing[what] = why
-		}
-		r.add(c)
+		maps.Copy(missing, c.missing)
+		rows[arm].add(c)
+		return nil
 	})
 	e := report.Experiment{Name: "paths", Missing: missing, Parameters: order.parameters(), Table: &report.Table{
 		Columns: []string{"path, target, EOI", "exits per interrupt", "least", "most", "delivery", "completion", "to doorbell", "host's own, subtracted"},
@@ -115,16 +108,13 @@ func Paths(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.Re
 	for i := range rows {
 		r := &rows[i]
 		name := fmt.Sprintf("%s, %s, %s", r.path.name, r.target(), r.eoi())
-		switch {
-		case r.err != nil:
-			missing[name] = strings.ReplaceAll(r.err.Error(), "\n", "; ")
-		case len(r.figures) == 0:
-			missing[name] = fmt.Sprint(context.Cause(ctx))
-		default:
-			e.Rows = append(e.Rows, r.row(virtualized, why(doc.Environment.Emulated, cpus)))
-			e.Table.Rows = append(e.Table.Rows, r.cells(name))
-			picture.Bars = append(picture.Bars, r.bar(name))
+		if why := absent(ctx, failures[i], len(r.figures)); why != "" {
+			missing[name] = why
+			continue
 		}
+		e.Rows = append(e.Rows, r.row(virtualized, noTimes(doc.Environment.Emulated, b.cpus)))
+		e.Table.Rows = append(e.Table.Rows, r.cells(name))
+		picture.Bars = append(picture.Bars, r.bar(name))
 	}
 	if len(e.Rows) == 0 {
 		return nil, nil, fmt.Errorf("none of the paths could be measured: %v", missing)
@@ -134,8 +124,8 @@ func Paths(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.Re
 	return doc, nil, nil
 }
 
-// why is what keeps a latency from meaning anything; "" if nothing does.
-func why(emulatedHost bool, cpus *processors) string {
+// noTimes is what keeps a latency from meaning anything; "" if nothing does.
+func noTimes(emulatedHost bool, cpus *processors) string {
 	switch {
 	case emulatedHost:
 		return emulatedClock

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 
 	"doorbell/internal/kvm"
@@ -117,9 +118,7 @@ func (e *postedExperiment) arms(ctx context.Context, virtualized bool) error {
 			e.missing[fmt.Sprintf("APIC virtualization %s, %s, %s, %s", onOff(virtualized), arm.target(), arm.path.name, arm.apic())] = err.Error()
 			continue
 		}
-		for what, why := range counts.missing {
-			e.missing[what] = why
-		}
+		maps.Copy(e.missing, counts.missing)
 		e.rows = append(e.rows, postedRow{arm, virtualized, e.cpus.shared(), counts})
 	}
 	return nil

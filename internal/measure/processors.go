@@ -28,19 +28,22 @@ func takeProcessors() (*processors, error) {
 	if err := unix.SchedGetaffinity(0, &p.before); err != nil {
 		return nil, fmt.Errorf("list the processors: %w", err)
 	}
-	p.injector, p.target = -1, -1
-	for cpu := range len(p.before) * 64 {
-		if p.before.IsSet(cpu) {
-			if p.injector < 0 {
-				p.injector = cpu
-			}
-			p.target = cpu
-		}
-	}
+	cpus := members(&p.before)
+	p.injector, p.target = cpus[0], cpus[len(cpus)-1] // a process has one at least
 	var one unix.CPUSet
 	one.Set(p.injector)
 	p.scheduler = runtime.GOMAXPROCS(runtime.NumCPU() + spareProcessors)
 	return p, moveThreads(one)
+}
+
+// members are a set's processors in order.
+func members(set *unix.CPUSet) (cpus []int) {
+	for cpu := range len(set) * 64 {
+		if set.IsSet(cpu) {
+			cpus = append(cpus, cpu)
+		}
+	}
+	return cpus
 }
 
 // shared says that there is one processor for both.

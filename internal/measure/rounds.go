@@ -2,9 +2,14 @@ package measure
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
+
+	"doorbell/vmm"
 )
 
 // rounds runs the arms of an experiment several times, in an order of its own each time, so that what changes slowly on the host is nobody's.
@@ -27,6 +32,38 @@ func (r rounds) run(ctx context.Context, arms int, measure func(round, arm int))
 			measure(round, arm)
 		}
 	}
+}
+
+// each runs an experiment's arms in every round, and says which one is on. It returns what went wrong with each.
+func (r rounds) each(ctx context.Context, cfg vmm.Config, experiment string, names []string, measure func(arm int) error) []error {
+	failures := make([]error, len(names))
+	done := 0
+	r.run(ctx, len(names), func(_, i int) {
+		done++
+		cfg.Warn("measure %s: %d of %d: %s", experiment, done, r.n*len(names), names[i])
+		failures[i] = errors.Join(failures[i], measure(i))
+	})
+	return failures
+}
+
+// absent is why an arm has no row: a round failed, or none ran before ctx ended; "" if it has one.
+func absent(ctx context.Context, failure error, ran int) string {
+	switch {
+	case failure != nil:
+		return strings.ReplaceAll(failure.Error(), "\n", "; ")
+	case ran == 0:
+		return fmt.Sprint(context.Cause(ctx))
+	}
+	return ""
+}
+
+// namesOf are what arms are called.
+func namesOf[A any](arms []A, name func(A) string) []string {
+	all := make([]string, len(arms))
+	for i, a := range arms {
+		all[i] = name(a)
+	}
+	return all
 }
 
 // parameters are what a report says of them.

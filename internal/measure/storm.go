@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -92,8 +91,8 @@ func measureStorm(ctx context.Context, sys *kvm.System, cpus *processors, arm st
 		return nil, err
 	}
 	defer g.Close()
-	if g.CPU.Stats() == nil {
-		return nil, &kvm.NotSupportedError{Feature: "counting exits", Reason: "KVM_GET_STATS_FD needs Linux 5.14 or newer"}
+	if err := countable(g.CPU); err != nil {
+		return nil, err
 	}
 	d.set = func(level bool) error { return g.VM.IRQLine(messagePin, level) }
 	if g.Chip != nil {
@@ -108,16 +107,7 @@ func measureStorm(ctx context.Context, sys *kvm.System, cpus *processors, arm st
 		return nil, err
 	}
 	g.CPU.Run()
-	defer func() {
-		g.CPU.Stop()
-		if s := <-g.CPU.Stopped(); s.Crashed() {
-			err = errors.Join(err, fmt.Errorf("the guest ended: %v", s))
-		}
-	}()
-	exits := func() (uint64, error) {
-		all, err := g.CPU.Stats().Read()
-		return all["exits"], err
-	}
+	defer func() { err = errors.Join(err, halt(g.CPU)) }()
 	// The guest programs its pin first; an assertion before that is only a line that is high.
 	cpus.linger(50 * time.Millisecond)
 	var watch *kvmtrace.Interrupts
@@ -127,7 +117,7 @@ func measureStorm(ctx context.Context, sys *kvm.System, cpus *processors, arm st
 			defer watch.Close()
 		}
 	}
-	before, err := exits()
+	before, err := exitsOf(g.CPU)
 	if err != nil {
 		return nil, err
 	}
@@ -155,7 +145,7 @@ func measureStorm(ctx context.Context, sys *kvm.System, cpus *processors, arm st
 	if p := d.err.Load(); p != nil {
 		return nil, *p
 	}
-	after, err := exits()
+	after, err := exitsOf(g.CPU)
 	if err != nil {
 		return nil, err
 	}
@@ -181,29 +171,19 @@ func measureStorm(ctx context.Context, sys *kvm.System, cpus *processors, arm st
 // Storm is the experiment `storm`: what comes of a handler that ends its interrupt before it quiets its device.
 func Storm(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.Result, err error) {
 	doc = &report.Document{Environment: probe.Host()}
-	sys, err := kvm.Open(kvm.Device)
+	b, err := openBench()
 	if err != nil {
 		return nil, nil, err
 	}
-	defer sys.Close()
-	cpus, err := takeProcessors()
-	if err != nil {
-		return nil, nil, err
-	}
-	defer func() { err = errors.Join(err, cpus.give()) }()
+	defer func() { err = errors.Join(err, b.close()) }()
 	arms := stormArms()
 	deliveries, exits := make([]spread, len(arms)), make([]spread, len(arms))
 	total := make([]stormCounts, len(arms))
-	failures := make([]error, len(arms))
 	order := newRounds(stormRounds)
-	done := 0
-	order.run(ctx, len(arms), func(_, i int) {
-		done++
-		cfg.Warn("measure storm: %d of %d: %s", done, order.n*len(arms), arms[i].name())
-		c, err := measureStorm(ctx, sys, cpus, arms[i])
+	failures := order.each(ctx, cfg, "storm", namesOf(arms, stormArm.name), func(i int) error {
+		c, err := measureStorm(ctx, b.sys, b.cpus, arms[i])
 		if err != nil {
-			failures[i] = errors.Join(failures[i], err)
-			return
+			return err
 		}
 		total[i].assertions += c.assertions
 		total[i].deliveries += c.deliveries
@@ -211,6 +191,7 @@ func Storm(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.Re
 		total[i].watched = c.watched
 		deliveries[i] = append(deliveries[i], float64(c.deliveries)/float64(c.assertions))
 		exits[i] = append(exits[i], c.exits/float64(c.assertions))
+		return nil
 	})
 	e := report.Experiment{Name: "storm", Missing: map[string]string{}, Parameters: order.parameters(), Table: &report.Table{
 		Columns: []string{"handler, IOAPIC", "assertions", "deliveries", "per assertion", "least", "most", "exits per assertion", "throttled"},
@@ -219,12 +200,8 @@ func Storm(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.Re
 	picture := plot("interrupts for each assertion of the line, where the device is quieted")
 	e.Plots, e.Literature = []*report.Plot{picture}, literatureStorm
 	for i, a := range arms {
-		switch {
-		case failures[i] != nil:
-			e.Missing[a.name()] = strings.ReplaceAll(failures[i].Error(), "\n", "; ")
-			continue
-		case len(deliveries[i]) == 0:
-			e.Missing[a.name()] = fmt.Sprint(context.Cause(ctx))
+		if why := absent(ctx, failures[i], len(deliveries[i])); why != "" {
+			e.Missing[a.name()] = why
 			continue
 		}
 		median[a] = deliveries[i].median()
@@ -244,8 +221,8 @@ func Storm(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.Re
 		}
 		low, high := deliveries[i].bounds()
 		e.Table.Rows = append(e.Table.Rows, []string{
-			a.name(), fmt.Sprint(total[i].assertions), fmt.Sprint(total[i].deliveries), fmt.Sprintf("%.2f", median[a]), fmt.Sprintf("%.2f", low), fmt.Sprintf("%.2f", high),
-			fmt.Sprintf("%.2f", exits[i].median()), throttled,
+			a.name(), fmt.Sprint(total[i].assertions), fmt.Sprint(total[i].deliveries), fixed(median[a], 2), fixed(low, 2), fixed(high, 2),
+			fixed(exits[i].median(), 2), throttled,
 		})
 	}
 	if len(e.Rows) == 0 {

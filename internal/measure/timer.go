@@ -124,12 +124,8 @@ func Timer(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Result, 
 	every, isolated := plot("exits per second and vCPU"), plot("exits per second of the last vCPU")
 	e.Plots, e.Literature = []*report.Plot{every, isolated}, literatureTimer
 	for i, a := range timerArms {
-		switch {
-		case failures[i] != nil:
-			e.Missing[a.name] = strings.ReplaceAll(failures[i].Error(), "\n", "; ")
-			continue
-		case len(all[i]) == 0:
-			e.Missing[a.name] = fmt.Sprint(context.Cause(ctx))
+		if why := absent(ctx, failures[i], len(all[i])); why != "" {
+			e.Missing[a.name] = why
 			continue
 		}
 		row := map[string]any{"arm": a.name, "cmdline": a.options(cfg.VCPUs)}
