@@ -6,7 +6,9 @@
 //
 //	packages/NAME_VERSION_ARCH.deb        as downloaded and verified by apt
 //	kernels/NAME_VERSION_ARCH+RECIPE/     what is unpacked of it
-//	suites/SUITE/{packages,kernels}/      the same of another suite of Debian
+//	flavours/rt/{packages,kernels}/       the same of the kernel with PREEMPT_RT
+//	suites/SUITE/...                      the same of another suite of Debian
+//	headers/RELEASE/                      what a module is built with, for a kernel of that release
 //	initramfs/HASH.cpio                   built, named by the hash of its inputs
 //	apt/                                  apt's own state, while downloading
 //

@@ -29,9 +29,12 @@ type Guest struct {
 const (
 	// EnvGuest names a folder with the files kernel, initrd and perhaps
 	// cmdline. They are used as they are; nothing is downloaded or built. It
-	// may have a folder of the same kind for each suite that GuestOf is asked
-	// for; without it the suite's guest is made as if there were no EnvGuest.
+	// may have a folder of the same kind for each release that GuestOf is asked
+	// for; without it that guest is made as if there were no EnvGuest.
 	EnvGuest = "DOORBELL_GUEST"
+	// MissingFile in such a folder of a release has, in place of a guest, the
+	// reason why there is none.
+	MissingFile = "missing"
 	// EnvAgent names the program that becomes /init.
 	EnvAgent = "DOORBELL_AGENT"
 )
@@ -53,15 +56,18 @@ func DefaultGuest(ctx context.Context, progress io.Writer) (Guest, error) {
 	return makeGuest(ctx, kernelSource{progress: progress})
 }
 
-// GuestOf is DefaultGuest with the kernel of a suite of Debian, such as trixie.
-func GuestOf(ctx context.Context, suite string, progress io.Writer) (Guest, error) {
+// GuestOf is DefaultGuest with another of Debian's kernels, or with our module.
+func GuestOf(ctx context.Context, r Release, progress io.Writer) (Guest, error) {
 	if dir := os.Getenv(EnvGuest); dir != "" {
-		dir = filepath.Join(dir, suite)
+		dir = filepath.Join(dir, r.String())
+		if reason, err := os.ReadFile(filepath.Join(dir, MissingFile)); err == nil {
+			return Guest{}, errors.New(strings.TrimSpace(string(reason)))
+		}
 		if st, err := os.Stat(dir); err == nil && st.IsDir() {
 			return guestFromFolder(dir)
 		}
 	}
-	return makeGuest(ctx, kernelSource{suite: suite, progress: progress})
+	return makeGuest(ctx, kernelSource{release: r, progress: progress})
 }
 
 // makeGuest downloads and builds what is missing of a guest with our agent.
@@ -84,6 +90,13 @@ func makeGuest(ctx context.Context, source kernelSource) (Guest, error) {
 	modules, err := kernel.Modules(names...)
 	if err != nil {
 		return Guest{}, err
+	}
+	if source.release.IRQProbe {
+		probe, err := source.irqprobe(ctx, kernel)
+		if err != nil {
+			return Guest{}, err
+		}
+		modules = append(modules, probe)
 	}
 	initrd, err := Initramfs(ctx, InitramfsConfig{Agent: agent, DeviceModules: modules})
 	if err != nil {

@@ -37,16 +37,16 @@ func Kernel(ctx context.Context, progress io.Writer) (*KernelSet, error) {
 	return kernelSource{progress: progress}.kernel(ctx)
 }
 
-// KernelOf is Kernel for another suite of Debian than the machine's, such as
-// trixie: from the machine's mirrors, with the keys that it trusts.
-func KernelOf(ctx context.Context, suite string, progress io.Writer) (*KernelSet, error) {
-	return kernelSource{suite: suite, progress: progress}.kernel(ctx)
+// KernelOf is Kernel for another suite or flavour of Debian than the machine's
+// kernel for virtual machines: from the machine's mirrors, with the keys that it
+// trusts.
+func KernelOf(ctx context.Context, r Release, progress io.Writer) (*KernelSet, error) {
+	return kernelSource{release: r, progress: progress}.kernel(ctx)
 }
 
 // A kernelSource is how to get a kernel.
 type kernelSource struct {
-	// suite is the one of Debian's; empty for the machine's own.
-	suite    string
+	release  Release
 	progress io.Writer
 	// aptConf is configuration that is added to apt's.
 	aptConf string
@@ -88,19 +88,15 @@ func (s kernelSource) kernel(ctx context.Context) (*KernelSet, error) {
 	return set, err
 }
 
-// cachePath is a folder of the cache; another suite's are apart, since what is
-// newest of one says nothing about the other.
+// cachePath is a folder of the cache.
 func (s kernelSource) cachePath(name string) (string, error) {
-	if s.suite != "" {
-		name = filepath.Join("suites", s.suite, name)
-	}
-	return cachePath(name)
+	return cachePath(s.release.folder(name))
 }
 
 // forget removes the folders that were made for another suite which gave
 // nothing, such as one that does not exist.
 func (s kernelSource) forget() {
-	if s.suite == "" {
+	if s.release.folder("") == "" {
 		return
 	}
 	if dir, err := s.cachePath("apt"); err == nil {
@@ -111,12 +107,15 @@ func (s kernelSource) forget() {
 	}
 }
 
-// of names the suite in errors.
-func (s kernelSource) of() string {
-	if s.suite == "" {
-		return ""
+// of names the suite and the flavour in errors.
+func (s kernelSource) of() (of string) {
+	if s.release.Realtime {
+		of = " with PREEMPT_RT"
 	}
-	return " of Debian's " + s.suite
+	if s.release.Suite != "" {
+		of += " of Debian's " + s.release.Suite
+	}
+	return of
 }
 
 // recipe names what unpackPackage makes of a package: a program that keeps other
@@ -195,8 +194,8 @@ func (s kernelSource) downloadKernel(ctx context.Context, dir string) error {
 		return err
 	}
 	a, err := newApt(aptDir, s.aptConf, s.progress)
-	if err == nil && s.suite != "" {
-		err = a.useSuite(ctx, s.suite)
+	if err == nil && s.release.Suite != "" {
+		err = a.useSuite(ctx, s.release.Suite)
 	}
 	if err != nil {
 		return fmt.Errorf("%w: pass -k KERNEL", err)
@@ -205,7 +204,7 @@ func (s kernelSource) downloadKernel(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	p, err := a.kernelPackage(ctx)
+	p, err := a.kernelPackage(ctx, s.release.metapackage())
 	if err != nil {
 		if failure != "" {
 			return fmt.Errorf("the lists of packages could not be downloaded: %s", failure)
@@ -221,10 +220,10 @@ func (s kernelSource) downloadKernel(ctx context.Context, dir string) error {
 
 // kernelPackage returns what the metapackage depends on: its name changes with
 // each of Debian's kernel updates.
-func (a *apt) kernelPackage(ctx context.Context) (stanza, error) {
-	meta, err := a.show(ctx, kernelMetapackage)
+func (a *apt) kernelPackage(ctx context.Context, metapackage string) (stanza, error) {
+	meta, err := a.show(ctx, metapackage)
 	if err != nil {
-		return nil, fmt.Errorf("package %s: %w: pass -k KERNEL", kernelMetapackage, err)
+		return nil, fmt.Errorf("package %s: %w: pass -k KERNEL", metapackage, err)
 	}
 	for dependency := range strings.SplitSeq(meta["Depends"], ",") {
 		if name, _, _ := strings.Cut(strings.TrimSpace(dependency), " "); strings.HasPrefix(name, "linux-image-") {
@@ -239,7 +238,7 @@ func (a *apt) kernelPackage(ctx context.Context) (stanza, error) {
 			return p, nil
 		}
 	}
-	return nil, fmt.Errorf("package %s depends on no linux-image-*: %.200q", kernelMetapackage, meta["Depends"])
+	return nil, fmt.Errorf("package %s depends on no linux-image-*: %.200q", metapackage, meta["Depends"])
 }
 
 // syncFile makes a file's content durable before its name is.

@@ -4,6 +4,9 @@ package images
 // for virtual machines: few drivers, most of what a guest needs built in.
 const kernelMetapackage = "linux-image-cloud-amd64"
 
+// realtimeMetapackage is the same for PREEMPT_RT: that kernel has all drivers.
+const realtimeMetapackage = "linux-image-rt-amd64"
+
 // keptModules are what is kept of the package's modules, with whatever they
 // need: hypervisors for a lab host, virtio and its friends for a guest, and
 // what passes devices through. One that a kernel does not have, or has built

@@ -12,21 +12,6 @@ import (
 	"strings"
 )
 
-// suiteName is what a suite of Debian's may be called: it becomes part of paths and of apt's sources.
-var suiteName = regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`)
-
-// ParseSuite reads debian:SUITE, which stands for that suite's kernel where a kernel is asked for; ok is false for anything else.
-func ParseSuite(s string) (suite string, ok bool, err error) {
-	suite, ok = strings.CutPrefix(s, "debian:")
-	if !ok {
-		return "", false, nil
-	}
-	if !suiteName.MatchString(suite) {
-		return "", true, fmt.Errorf("%q is no suite's name: write debian:SUITE, as in debian:trixie", suite)
-	}
-	return suite, true, nil
-}
-
 // A suiteChange rewrites the machine's package sources to those of another suite.
 type suiteChange struct {
 	own []string // what the machine's sources call its own suite

@@ -16,26 +16,6 @@ import (
 	"doorbell/internal/deb/debtest"
 )
 
-func TestParseSuite(t *testing.T) {
-	for in, want := range map[string]string{"debian:trixie": "trixie", "debian:bookworm-backports": "bookworm-backports"} {
-		if got, ok, err := ParseSuite(in); got != want || !ok || err != nil {
-			t.Errorf("%s: %q, %v, %v", in, got, ok, err)
-		}
-	}
-	for _, in := range []string{"", "vmlinuz", "./debian:trixie", "/boot/vmlinuz"} {
-		if got, ok, err := ParseSuite(in); ok || err != nil {
-			t.Errorf("%q: %q, %v, %v", in, got, ok, err)
-		}
-	}
-	for _, in := range []string{"debian:", "debian:../x", "debian:a b", "debian:-x", "debian:x-", "debian:X", "debian:a\nb", "debian:a/b"} {
-		_, ok, err := ParseSuite(in)
-		if !ok {
-			t.Errorf("%q is taken for a file", in)
-		}
-		wantError(t, err, "debian:trixie")
-	}
-}
-
 func TestSuiteChange(t *testing.T) {
 	trixie := suiteChange{[]string{"bookworm", "stable"}, "trixie"}
 	for suite, want := range map[string]string{
@@ -132,7 +112,7 @@ func TestKernelOfAnotherSuite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	other, err := kernelSource{suite: "other", aptConf: conf}.kernel(context.Background())
+	other, err := kernelSource{release: Release{Suite: "other"}, aptConf: conf}.kernel(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +127,7 @@ func TestKernelOfAnotherSuite(t *testing.T) {
 	if again, err := Kernel(context.Background(), nil); err != nil || *again != *own {
 		t.Errorf("got %+v, %v", again, err)
 	}
-	if again, err := KernelOf(context.Background(), "other", nil); err != nil || *again != *other {
+	if again, err := KernelOf(context.Background(), Release{Suite: "other"}, nil); err != nil || *again != *other {
 		t.Errorf("got %+v, %v", again, err)
 	}
 	if entries, _ := os.ReadDir(filepath.Join(cache, "suites")); len(entries) != 1 {
@@ -159,7 +139,7 @@ func TestSuiteFailures(t *testing.T) {
 	ctx := context.Background()
 	t.Run("no such suite", func(t *testing.T) {
 		cache := privateCache(t)
-		_, err := kernelSource{suite: "trxie", aptConf: suiteRepository(t)}.kernel(ctx)
+		_, err := kernelSource{release: Release{Suite: "trxie"}, aptConf: suiteRepository(t)}.kernel(ctx)
 		wantError(t, err, "guest kernel of Debian's trxie: the lists of packages could not be downloaded: ", "dists/trxie/")
 		if _, err := os.Stat(filepath.Join(cache, "suites", "trxie")); err == nil {
 			t.Error("the cache has a folder for it")
@@ -167,18 +147,18 @@ func TestSuiteFailures(t *testing.T) {
 	})
 	t.Run("several packages", func(t *testing.T) {
 		privateCache(t)
-		_, err := kernelSource{suite: "split", aptConf: suiteRepository(t)}.kernel(ctx)
+		_, err := kernelSource{release: Release{Suite: "split"}, aptConf: suiteRepository(t)}.kernel(ctx)
 		wantError(t, err, "guest kernel of Debian's split: package linux-image-7.2.0-cloud-amd64 has no kernel in it", "-k KERNEL")
 	})
 	t.Run("no sources of Debian", func(t *testing.T) {
 		privateCache(t)
-		_, err := kernelSource{suite: "trixie", aptConf: "Dir::Etc::sourcelist \"/dev/null\";\nDir::Etc::sourceparts \"/dev/null\";\n"}.kernel(ctx)
+		_, err := kernelSource{release: Release{Suite: "trixie"}, aptConf: "Dir::Etc::sourcelist \"/dev/null\";\nDir::Etc::sourceparts \"/dev/null\";\n"}.kernel(ctx)
 		wantError(t, err, "guest kernel of Debian's trixie: none of the machine's apt sources", "-k KERNEL")
 	})
 	t.Run("no apt", func(t *testing.T) {
 		privateCache(t)
 		t.Setenv("PATH", t.TempDir())
-		_, err := KernelOf(ctx, "trixie", nil)
+		_, err := KernelOf(ctx, Release{Suite: "trixie"}, nil)
 		wantError(t, err, "guest kernel of Debian's trixie: no apt-get on this machine")
 	})
 }
@@ -211,14 +191,14 @@ func TestGuestOfSuite(t *testing.T) {
 		t.Fatal(err)
 	}
 	writeFiles(t, filepath.Join(dir, "trixie"), map[string]string{"kernel": bzImage("6.12.1 (debian)"), "initrd": "x"})
-	g, err := GuestOf(context.Background(), "trixie", nil)
+	g, err := GuestOf(context.Background(), Release{Suite: "trixie"}, nil)
 	if want := (Guest{dir + "/trixie/kernel", dir + "/trixie/initrd", DefaultCmdline, "6.12.1"}); err != nil || g != want {
 		t.Errorf("got %+v, %v, want %+v", g, err, want)
 	}
 	writeFiles(t, dir, map[string]string{"agent": "AGENT"})
 	t.Setenv(EnvAgent, filepath.Join(dir, "agent"))
 	t.Setenv("PATH", t.TempDir())
-	_, err = GuestOf(context.Background(), "forky", nil)
+	_, err = GuestOf(context.Background(), Release{Suite: "forky"}, nil)
 	wantError(t, err, "guest kernel of Debian's forky: no apt-get on this machine")
 }
 

@@ -26,6 +26,9 @@ type Config struct {
 	VFIO             []string
 	UnsafeInterrupts bool
 
+	// IRQProbe adds a function that interrupts when its driver tells it to (package irqprobe).
+	IRQProbe bool
+
 	// TestDev adds the devices that test kernels for hypervisors expect (package testdev): above all a port that ends the machine with a status.
 	TestDev bool
 

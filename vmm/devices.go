@@ -62,6 +62,9 @@ func (m *Machine) createDevices() error {
 	if err := m.createVFIO(); err != nil {
 		return err
 	}
+	if err := m.createIRQProbe(); err != nil {
+		return err
+	}
 	if m.cfg.TestDev {
 		if err := m.createTestDevices(); err != nil {
 			return fmt.Errorf("--testdev: %w", err)

@@ -12,6 +12,7 @@ import (
 	"doorbell/guest"
 	"doorbell/guest/bootparam"
 	"doorbell/guest/memory"
+	"doorbell/internal/device/irqprobe"
 	"doorbell/internal/device/rtc"
 	"doorbell/internal/device/testdev"
 	"doorbell/internal/device/uart"
@@ -35,8 +36,9 @@ type Machine struct {
 	ledger *ledger.Ledger
 	bus    *Bus
 	pci    *pciBus
-	net    *netCard     // nil: none
-	tests  *testdev.PCI // nil: none
+	net    *netCard         // nil: none
+	tests  *testdev.PCI     // nil: none
+	probe  *irqprobe.Device // nil: none
 	vfio   *passedDevices
 	slots  *slots
 	cpus   []*vcpu.CPU
@@ -295,6 +297,9 @@ func (m *Machine) Close() error {
 	}
 	if m.vfio != nil {
 		errs = append(errs, m.vfio.close())
+	}
+	if m.probe != nil {
+		errs = append(errs, m.probe.Close())
 	}
 	if m.tests != nil {
 		errs = append(errs, m.tests.Close())

@@ -32,7 +32,7 @@ const VFIOAuto = "auto"
 func ParseDevice(s string) (string, error) {
 	kind, what, _ := strings.Cut(s, "=")
 	if kind != "vfio" || what == "" {
-		return "", &ConfigError{"--device", fmt.Sprintf("%q: write vfio=ADDRESS, as in vfio=0000:00:04.0, or vfio=auto", s)}
+		return "", &ConfigError{"--device", fmt.Sprintf("%q: write vfio=ADDRESS, as in vfio=0000:00:04.0, vfio=auto or irqprobe", s)}
 	}
 	if what == VFIOAuto {
 		return what, nil
@@ -189,11 +189,14 @@ func (m *Machine) loseDevice(d *passedDevice, why string, works bool) {
 // intxPin is the GSI that the pins of a device number are wired to.
 func intxPin(slot int) uint32 { return uint32(intxGSI + slot%intxPins) }
 
-// intx is the wiring of the bus's pins: for each device number with a passed-through device, the GSI of all four.
+// intx is the wiring of the bus's pins: for each device number whose device has one, the GSI of all four.
 func (m *Machine) intx() map[int]uint32 {
 	pins := map[int]uint32{}
 	for i := range m.cfg.VFIO {
 		pins[vfioSlot+i] = intxPin(vfioSlot + i)
+	}
+	if m.cfg.IRQProbe {
+		pins[probeSlot] = intxPin(probeSlot)
 	}
 	return pins
 }

@@ -30,6 +30,10 @@ func (a *agent) loadModules() error {
 	if err != nil {
 		return err
 	}
+	line, err := os.ReadFile("/proc/cmdline")
+	if err != nil {
+		return err
+	}
 	buses := manifest.Buses()
 	tried := map[string]bool{}
 	var errs []error
@@ -40,7 +44,7 @@ func (a *agent) loadModules() error {
 		}
 		for _, m := range plan {
 			tried[m.Name] = true
-			if err := loadModule(m.Path); err != nil {
+			if err := loadModule(m.Path, moduleParameters(string(line), m.Name)); err != nil {
 				errs = append(errs, err)
 				continue
 			}
@@ -49,13 +53,31 @@ func (a *agent) loadModules() error {
 	}
 }
 
-func loadModule(path string) error {
+// moduleParameters are those of a module on the kernel's command line, NAME.PARAMETER=VALUE, as the kernel takes them from its own and modprobe from
+// this: dashes and underscores are the same.
+func moduleParameters(line, name string) string {
+	same := strings.NewReplacer("-", "_")
+	var all []string
+	for _, word := range splitParameters(line) {
+		module, parameter, ok := strings.Cut(word, ".")
+		if !ok || same.Replace(module) != same.Replace(name) {
+			continue
+		}
+		if strings.ContainsAny(parameter, " \t") {
+			parameter = `"` + parameter + `"`
+		}
+		all = append(all, parameter)
+	}
+	return strings.Join(all, " ")
+}
+
+func loadModule(path, parameters string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("load module: %w", err)
 	}
 	defer f.Close()
-	err = unix.FinitModule(int(f.Fd()), "", 0)
+	err = unix.FinitModule(int(f.Fd()), parameters, 0)
 	if err != nil && !errors.Is(err, unix.EEXIST) {
 		return fmt.Errorf("load module %s: %w", path, err)
 	}

@@ -6,7 +6,9 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"doorbell/images"
 	"doorbell/internal/report"
+	"doorbell/vmm"
 
 	"github.com/spf13/cobra"
 )
@@ -35,6 +37,9 @@ func (g *guestFlags) again(name string, args, reports []string) []string {
 			c = append(c, f.flag)
 		}
 	}
+	if g.machine.IRQProbe {
+		c = append(c, "--device", vmm.IRQProbe)
+	}
 	if g.verbose {
 		c = append(c, "-v")
 	}
@@ -43,7 +48,7 @@ func (g *guestFlags) again(name string, args, reports []string) []string {
 
 // needsDefault says whether the default guest supplies something.
 func (g *guestFlags) needsDefault() bool {
-	return g.suite == "" && !g.bare && (g.kernel == "" || g.initrd == "")
+	return g.release == nil && !g.bare && (g.kernel == "" || g.initrd == "")
 }
 
 // runInLab has the same command run in the lab, which writes the reports; files come back. What is no regular file here (a pipe,
@@ -69,8 +74,9 @@ func (g *guestFlags) runInLab(cmd *cobra.Command, targets []*report.Target, r gu
 		}
 	}
 	request := labRequest{bochs: g.host == hostBochs, command: append(g.again(cmd.Name(), r.args, specs), r.flags...), guest: !r.bare && g.needsDefault(), verbose: g.verbose}
-	if g.suite != "" {
-		request.suites = []string{g.suite}
+	request.optional = r.guests
+	if g.release != nil {
+		request.releases = []images.Release{*g.release}
 	}
 	err = inLab(cmd.Context(), request)
 	for t, path := range from {

@@ -7,6 +7,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"doorbell/images"
 	"doorbell/internal/measure"
 	"doorbell/internal/report"
 	"doorbell/vmm"
@@ -82,10 +83,11 @@ type measureFunc func(context.Context, vmm.Config) (*report.Document, *vmm.Resul
 // guestRun is how boot and measure differ.
 type guestRun struct {
 	measure measureFunc
-	console bool     // connect the console to standard input and output
-	args    []string // the experiments' names, for the lab's command line
-	flags   []string // what else is for it
-	bare    bool     // it makes its own guests: there is no result
+	console bool             // connect the console to standard input and output
+	args    []string         // the experiments' names, for the lab's command line
+	flags   []string         // what else is for it
+	guests  []images.Release // what it boots besides the guest of the flags
+	bare    bool             // it makes its own guests: there is no result
 }
 
 // runGuest runs one machine, here or in the lab, and writes its reports.
@@ -101,7 +103,7 @@ func runGuest(cmd *cobra.Command, g *guestFlags, targets []*report.Target, r gue
 		defer t.Discard()
 	}
 	if !runsHere(g.host) {
-		if len(g.devices) > 0 {
+		if len(g.machine.VFIO) > 0 {
 			return &exitError{statusFailed, "--device: the emulated host has none of this machine's devices: doorbell lab --device MODEL -- doorbell boot --device vfio=auto"}
 		}
 		if card := g.machine.Net; card.Tap != "" || len(card.Forwards) > 0 {

@@ -33,23 +33,23 @@ type guestFlags struct {
 	unsafeInterrupts        bool
 	bare                    bool // the kernel is a Multiboot image, which wants nothing of the default guest's
 
-	// What check makes of them: the machine without what it boots, and the suite of -k debian:SUITE or an empty string.
+	// What check makes of them: the machine without what it boots, and the kernel of -k debian:SUITE.
 	machine vmm.Config
-	suite   string
+	release *images.Release // nil without -k debian:
 }
 
 // noInitrd as the argument of -i boots without one.
 const noInitrd = "none"
 
 func (g *guestFlags) add(f *pflag.FlagSet) {
-	f.StringVarP(&g.kernel, "kernel", "k", "", "kernel: a bzImage, an ELF vmlinux or a Multiboot image, or debian:SUITE for another release's, as in debian:trixie\n(default: Debian's cloud kernel, downloaded once)")
+	f.StringVarP(&g.kernel, "kernel", "k", "", "kernel: a bzImage, an ELF vmlinux or a Multiboot image, or debian:SUITE for another release's, as in debian:trixie,\nor debian:rt for PREEMPT_RT; debian:irqprobe adds a driver for --device irqprobe (default: Debian's cloud kernel, downloaded once)")
 	f.StringVarP(&g.initrd, "initrd", "i", "", "initramfs, or none (default: doorbell's agent)")
 	f.StringVarP(&g.cmdline, "cmdline", "p", "", "kernel command line (default: the default guest's)")
 	f.StringVarP(&g.memory, "memory", "m", "512M", "guest memory, with K, M, G or T")
 	f.IntVarP(&g.vcpus, "cpus", "c", 2, "number of vCPUs")
 	f.StringVar(&g.irqchip, "irqchip", "kernel", "interrupt controllers: kernel (all in KVM), split (local APICs in KVM) or user (none in KVM)")
 	f.StringVar(&g.net, "net", "user", "network card: user, tap=NAME or none, with ,queues=N ,io=poll|block|spin ,mac=ADDR\n,off=FEATURE+FEATURE (virtio's, as in off=ring_packed+event_idx) and, for user, ,hostfwd=tcp:[ADDR]:PORT-[ADDR]:PORT")
-	f.StringArrayVar(&g.devices, "device", nil, "a device of the host to pass through, as vfio=0000:00:04.0, or vfio=auto for the only one bound to vfio-pci")
+	f.StringArrayVar(&g.devices, "device", nil, "a device of the host to pass through, as vfio=0000:00:04.0, or vfio=auto for the only one bound to vfio-pci;\nor irqprobe, which interrupts when its driver tells it to")
 	f.BoolVar(&g.unsafeInterrupts, "unsafe-interrupts", false, "pass devices through on a host without interrupt remapping: the guest can then send it any interrupt")
 	f.StringVar(&g.host, "host", "auto", "where to run: auto, here, or on an emulated host: tcg (AMD, by QEMU) or bochs (Intel with posted interrupts, slow)")
 	f.StringArrayVar(&g.reports, "report", nil, "text, json, html or none, each with =FILE if wanted; several separated by commas")
@@ -76,6 +76,10 @@ func (g *guestFlags) check() error {
 	}
 	g.machine = vmm.Config{Cmdline: g.cmdline, Memory: size, VCPUs: g.vcpus, IRQChip: g.irqchip, Net: card, TestDev: g.testdev, Vectors: g.vectors}
 	for _, d := range g.devices {
+		if d == vmm.IRQProbe {
+			g.machine.IRQProbe = true
+			continue
+		}
 		name, err := vmm.ParseDevice(d)
 		if err != nil {
 			return err
@@ -88,10 +92,13 @@ func (g *guestFlags) check() error {
 	if err := c.Validate(anyHost); err != nil {
 		return err
 	}
-	if g.suite, _, err = images.ParseSuite(g.kernel); err != nil {
+	switch release, ok, err := images.ParseRelease(g.kernel); {
+	case err != nil:
 		return usageError("-k: %v", err)
+	case ok:
+		g.release = &release
 	}
-	if g.kernel != "" && g.suite == "" {
+	if g.kernel != "" && g.release == nil {
 		if _, err := regularFile("-k", g.kernel); err != nil {
 			return err
 		}
@@ -130,15 +137,15 @@ func regularFile(flag, path string) (int64, error) {
 	return 0, usageError("%s %s: %v", flag, path, pathReason(err))
 }
 
-// config makes the machine's configuration, fetching or building what the flags leave to the default guest or to a suite's. check has passed.
+// config makes the machine's configuration, fetching or building what the flags leave to the default guest or to a release's. check has passed.
 func (g *guestFlags) config(ctx context.Context) (vmm.Config, error) {
 	c := g.machine
 	c.Kernel, c.Initrd = g.kernel, g.initrd
 	d := images.Guest{Cmdline: images.DefaultCmdline}
 	var err error
 	switch {
-	case g.suite != "":
-		if d, err = images.GuestOf(ctx, g.suite, os.Stderr); err != nil {
+	case g.release != nil:
+		if d, err = images.GuestOf(ctx, *g.release, os.Stderr); err != nil {
 			return c, fmt.Errorf("-k %s: %w", g.kernel, err)
 		}
 		c.Kernel = d.Kernel

@@ -54,7 +54,7 @@ var (
 	peerModules = []string{"virtio_net", "bridge"}
 )
 
-// guestDir is where the default guest lies in the emulated host, and the guests of suites of Debian in folders of their names.
+// guestDir is where the default guest lies in the emulated host, and the guests of other releases in folders of their names.
 const guestDir = "/var/lib/doorbell/guest"
 
 // ownEnvironment are the variables that the emulated host sets for itself: they name places of this one.
@@ -70,8 +70,9 @@ type labRequest struct {
 	cpus     int
 	retries  int
 	verbose  bool
-	guest    bool     // carry the default guest along
-	suites   []string // carry the guests of these suites of Debian along
+	guest    bool             // carry the default guest along
+	releases []images.Release // carry these guests along
+	optional []images.Release // and these, or why there are none
 	devices  []lab.Device
 }
 
@@ -125,14 +126,31 @@ func inLab(ctx context.Context, r labRequest) error {
 		}
 		carry(g, guestDir)
 	}
-	for _, suite := range r.suites {
-		g, err := images.GuestOf(ctx, suite, os.Stderr)
+	for _, release := range r.releases {
+		g, err := images.GuestOf(ctx, release, os.Stderr)
 		if err != nil {
-			return fmt.Errorf("debian:%s: %w", suite, err)
+			return fmt.Errorf("debian:%s: %w", release, err)
 		}
-		carry(g, guestDir+"/"+suite)
+		carry(g, guestDir+"/"+release.String())
 	}
-	if r.guest || len(r.suites) > 0 {
+	for _, release := range r.optional {
+		g, err := images.GuestOf(ctx, release, os.Stderr)
+		dir := guestDir + "/" + release.String()
+		switch {
+		case ctx.Err() != nil:
+			return err
+		case err != nil:
+			reason, cleanup, ferr := writeReason(err)
+			if ferr != nil {
+				return ferr
+			}
+			defer cleanup()
+			cfg.Files = append(cfg.Files, lab.File{Host: reason, Guest: dir + "/" + images.MissingFile})
+		default:
+			carry(g, dir)
+		}
+	}
+	if r.guest || len(r.releases)+len(r.optional) > 0 {
 		cfg.Env = append(cfg.Env, images.EnvGuest+"="+guestDir)
 	}
 	if r.verbose {
@@ -146,6 +164,19 @@ func inLab(ctx context.Context, r labRequest) error {
 		return &exitError{status: res.ExitStatus}
 	}
 	return nil
+}
+
+// writeReason puts why a guest could not be made into a file, for the emulated host to say.
+func writeReason(err error) (path string, cleanup func(), _ error) {
+	f, ferr := os.CreateTemp("", "doorbell-missing-")
+	if ferr != nil {
+		return "", nil, ferr
+	}
+	_, ferr = f.WriteString(err.Error())
+	if cerr := f.Close(); ferr == nil {
+		ferr = cerr
+	}
+	return f.Name(), func() { os.Remove(f.Name()) }, ferr
 }
 
 // pathReason is an error of the file system without the path, which the message names anyway.

@@ -77,11 +77,11 @@ that its arguments name travel along; a program of this machine brings its libra
 			}
 			r.memory = int64(size)
 			for _, k := range kernels {
-				suite, ok, err := images.ParseSuite(k)
+				release, ok, err := images.ParseRelease(k)
 				if err != nil || !ok {
-					return usageError("lab --kernel %q: write debian:SUITE, as in debian:trixie", k)
+					return usageError("lab --kernel %q: write debian:SUITE, as in debian:trixie, debian:rt or debian:irqprobe", k)
 				}
-				r.suites = append(r.suites, suite)
+				r.releases = append(r.releases, release)
 			}
 			for _, d := range devices {
 				device, err := lab.ParseDevice(d)

@@ -38,6 +38,8 @@ type WorkloadResult struct {
 	Fetch *FetchResult `json:"fetch,omitempty"`
 	Ping  *PingResult  `json:"ping,omitempty"`
 	Disk  *DiskResult  `json:"disk,omitempty"`
+	// IRQProbe is the same.
+	IRQProbe *IRQProbeResult `json:"irqprobe,omitempty"`
 }
 
 // A DiskResult is what was written to a disk and read back from it.
