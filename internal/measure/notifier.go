@@ -23,6 +23,12 @@ type notifier interface {
 	close()
 }
 
+// A batcher is a notifier that sends several notifications by fewer system calls.
+type batcher interface{ notifyAll(n int) }
+
+// An audited notifier has an account of its own. audit says in what it does not balance; its waiters have ended and returned from wait that often.
+type audited interface{ audit(returns uint64) error }
+
 // openDescriptors is a notifier that waits by reading.
 type openDescriptors struct{ read, write int }
 
