@@ -313,6 +313,8 @@ func TestSnapshotAndConfigure(t *testing.T) {
 		`guest: configure: c0: flow type "ipx"`:                 {Interface: "c0", HashFields: map[string]string{"ipx": "s"}},
 		`guest: configure: interrupt "../../x" is not a number`: {Interface: "c0", IRQAffinity: map[string]string{"../../x": "1"}},
 		`guest: configure: interrupt 99999 to CPUs "0": `:       {Interface: "c0", IRQAffinity: map[string]string{"99999": "0"}},
+		`guest: configure: c0: receive packet steering: "tx-0"`: {Interface: "c0", RPS: map[string]string{"tx-0": "1"}},
+		`guest: configure: CPU -1 does not exist`:               {Interface: "c0", CPUs: []int{-1}},
 		`guest: configure: network interface "none0"`:           {Interface: "none0", MTU: 1500},
 	} {
 		if _, err := g.Configure(ctx, c); err == nil || !strings.HasPrefix(strings.Replace(err.Error(), "set coalescing of", "coalescing of", 1), want) {

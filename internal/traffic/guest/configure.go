@@ -56,6 +56,15 @@ func configure(name string, c *wire.Configure) error {
 	if err == nil {
 		err = eachSorted(c.IRQAffinity, setAffinity)
 	}
+	if err == nil {
+		err = eachSorted(c.RPS, func(queue, mask string) error { return netconf.SetRPS(name, queue, mask) })
+	}
+	if err == nil && c.Polling != nil {
+		err = netconf.SetPolling(name, *c.Polling)
+	}
+	if err == nil && len(c.CPUs) > 0 {
+		err = runOn(c.CPUs)
+	}
 	if err != nil {
 		return fmt.Errorf("configure: %w", err)
 	}

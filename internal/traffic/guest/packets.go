@@ -24,11 +24,12 @@ func (t *task) packets(ctx context.Context, p *wire.Packets) ([]wire.Flow, error
 		}
 		defer c.Close()
 		f := wire.Flow{LocalPort: c.port}
-		if p.Up {
-			err = sendPackets(ctx, c, p, flow, &f)
-		} else {
-			err = t.receivePackets(ctx, c, p, flow, &f)
-		}
+		f.VoluntarySwitches, err = countSwitches(func() error {
+			if p.Up {
+				return sendPackets(ctx, c, p, flow, &f)
+			}
+			return t.receivePackets(ctx, c, p, flow, &f)
+		})
 		return f, err
 	})
 	if err != nil {

@@ -71,9 +71,14 @@ func (t *task) echoUDP(ctx context.Context, r *wire.RoundTrips, flow int) (wire.
 	defer c.Close()
 	defer context.AfterFunc(t.sent, c.shutdown)()
 	f := wire.Flow{LocalPort: c.port}
+	f.VoluntarySwitches, err = countSwitches(func() error { return t.echoDatagrams(ctx, r, flow, c, &f) })
+	return f, err
+}
+
+func (t *task) echoDatagrams(ctx context.Context, r *wire.RoundTrips, flow int, c *socket, f *wire.Flow) error {
 	hello := greeting(&r.Flows, flow)
 	if err := hello.send(c); err != nil {
-		return f, err
+		return err
 	}
 	b := make([]byte, r.Bytes+1)
 	start := time.Now()
@@ -82,24 +87,24 @@ func (t *task) echoUDP(ctx context.Context, r *wire.RoundTrips, flow int) (wire.
 		switch {
 		case t.sent.Err() != nil:
 			f.DurationNs = time.Since(start).Nanoseconds()
-			return f, ctx.Err()
+			return ctx.Err()
 		case errors.Is(err, unix.EAGAIN):
 			if f.Packets > 0 {
 				continue
 			}
 			if err := hello.send(c); err != nil {
-				return f, err
+				return err
 			}
 			continue
 		case err != nil:
-			return f, fmt.Errorf("after %d: %w", f.Packets, err)
+			return fmt.Errorf("after %d: %w", f.Packets, err)
 		}
 		d, ok := wire.ParseDatagram(b[:n])
 		if !ok || d.Key != r.Token.Key() || d.Type != wire.DatagramData {
 			continue
 		}
 		if _, err := c.Write(b[:n]); err != nil && t.sent.Err() == nil {
-			return f, fmt.Errorf("after %d: %w", f.Packets, err)
+			return fmt.Errorf("after %d: %w", f.Packets, err)
 		}
 		f.Packets++
 		f.Bytes += uint64(n)

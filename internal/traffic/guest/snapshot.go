@@ -92,6 +92,9 @@ func readCard(s *wire.Snapshot) error {
 	if c, err := n.Coalesce(); !refused(err) {
 		s.Coalesce = &c
 	}
+	if p, err := netconf.ReadPolling(s.Interface); !refused(err) {
+		s.Polling = &p
+	}
 	if r, err := n.RSS(); !refused(err) {
 		s.RSS = &r
 		s.HashFields = map[string]string{}

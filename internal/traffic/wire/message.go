@@ -86,6 +86,8 @@ type Flow struct {
 	Reordered  uint64 `json:"reordered,omitempty"`
 	// Digest is over the payload, as the task asked.
 	Digest string `json:"digest,omitempty"`
+	// VoluntarySwitches are how often the thread of a flow of datagrams went to sleep.
+	VoluntarySwitches uint64 `json:"voluntary_context_switches,omitempty"`
 	// DurationNs is from the first byte to the last, by the guest's clock.
 	DurationNs int64 `json:"duration_ns"`
 }
@@ -129,6 +131,9 @@ type Configure struct {
 	RSS         *netconf.RSS                `json:"rss,omitempty"`
 	HashFields  map[string]string           `json:"hash_fields,omitempty"`  // letters by type of flow
 	IRQAffinity map[string]string           `json:"irq_affinity,omitempty"` // CPU lists by Linux interrupt number
+	RPS         map[string]string           `json:"rps_cpus,omitempty"`     // CPU masks by receive queue, as netconf.SetRPS takes them
+	Polling     *netconf.Polling            `json:"polling,omitempty"`
+	CPUs        []int                       `json:"cpus,omitempty"` // that all of the agent's threads may run on; those of flows may have one of their own
 }
 
 // Limits of tasks.

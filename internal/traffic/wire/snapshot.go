@@ -23,6 +23,7 @@ type Snapshot struct {
 	Channels   *netconf.Channels `json:"channels,omitempty"`
 	Rings      *netconf.Rings    `json:"rings,omitempty"`
 	Coalesce   *netconf.Coalesce `json:"coalesce,omitempty"`
+	Polling    *netconf.Polling  `json:"polling,omitempty"`
 	Features   []netconf.Feature `json:"features,omitempty"`
 	RSS        *netconf.RSS      `json:"rss,omitempty"`
 	HashFields map[string]string `json:"hash_fields,omitempty"`

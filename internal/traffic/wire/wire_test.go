@@ -26,7 +26,7 @@ func TestMessages(t *testing.T) {
 	messages := []Message{
 		{Kind: KindHello, Hello: &Hello{Version: Version, Kernel: "6.1.0", CPUs: 4, Interface: "eth0"}},
 		{Kind: KindTask, ID: 1, Task: &Task{Stream: &Stream{Flows: Flows{Count: 2, Token: token, SourcePorts: []uint16{1, 2}, CPUs: []int{3}}, Bytes: 9, Seed: 1 << 63, Check: CheckXor, Chunk: 8}}},
-		{Kind: KindTask, ID: 2, Task: &Task{Configure: &Configure{Features: map[string]bool{"tso": false}, Coalesce: &netconf.Coalesce{RxUsecs: 5}}}},
+		{Kind: KindTask, ID: 2, Task: &Task{Configure: &Configure{Features: map[string]bool{"tso": false}, Coalesce: &netconf.Coalesce{RxUsecs: 5}, Polling: &netconf.Polling{BusyReadUsecs: 5}, RPS: map[string]string{"rx-0": "2"}, CPUs: []int{1}}}},
 		{Kind: KindTask, ID: 3, Task: &Task{End: &Empty{}}},
 		{Kind: KindResult, ID: 1, Result: &Result{Flows: []Flow{{LocalPort: 7, Bytes: 9, Digest: "x"}}, Ping: &guestreport.PingResult{Sent: 1}}},
 		{Kind: KindResult, ID: 1, Error: "two\nlines"},
