@@ -18,6 +18,9 @@ import (
 
 // This program runs itself for the workload spin, and so does the test.
 func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == shootdownCommand {
+		os.Exit(shootdownMain(os.Args[2]))
+	}
 	if len(os.Args) == 3 && os.Args[1] == spinCommand {
 		os.Exit(spinMain(os.Args[2]))
 	}

@@ -34,6 +34,9 @@ const version = "doorbell-agent 1"
 
 func main() {
 	uptime := bootClock()
+	if len(os.Args) == 3 && os.Args[1] == shootdownCommand {
+		os.Exit(shootdownMain(os.Args[2]))
+	}
 	if len(os.Args) == 3 && os.Args[1] == spinCommand {
 		os.Exit(spinMain(os.Args[2]))
 	}

@@ -38,6 +38,9 @@ func parseWorkload(spec string) (workload, error) {
 	case kind == "spin" && hasValue:
 		d, err := parseSeconds(value)
 		return program(func() (int, error) { return spin(d) }), wrapSpec(spec, err)
+	case kind == "shootdown" && hasValue:
+		w, err := parseShootdown(value)
+		return w, wrapSpec(spec, err)
 	case kind == "console" && hasValue:
 		n, err := strconv.ParseUint(value, 10, 63)
 		if err != nil || n > maxConsole {
@@ -52,6 +55,9 @@ func parseWorkload(spec string) (workload, error) {
 	case kind == "disk" && hasValue:
 		w, err := parseDisk(value)
 		return w, wrapSpec(spec, err)
+	case kind == "irqprobe" && hasValue:
+		w, err := parseIRQProbe(value)
+		return w, wrapSpec(spec, err)
 	case kind == "fetch" && hasValue:
 		w, err := parseFetch(value)
 		return w, wrapSpec(spec, err)
@@ -63,7 +69,7 @@ func parseWorkload(spec string) (workload, error) {
 }
 
 // workloads are the forms of doorbell.workload=, for people.
-const workloads = "none, idle=SECONDS, spin=SECONDS, console=BYTES, exec=/PROGRAM, traffic=HOST:PORT, disk=/dev/NAME,MIB (overwritten), fetch=http://HOST[:PORT]/PATH or ping=HOST[,COUNT]"
+const workloads = "none, idle=SECONDS, spin=SECONDS, shootdown=COUNT,OTHER, console=BYTES, exec=/PROGRAM, traffic=HOST:PORT, disk=/dev/NAME,MIB (overwritten), irqprobe=COUNT, fetch=http://HOST[:PORT]/PATH or ping=HOST[,COUNT]"
 
 // program is a workload with an exit status.
 func program(run func() (status int, err error)) workload {
