@@ -64,6 +64,15 @@ func newBus(l *ledger.Ledger) *Bus {
 	return b
 }
 
+// OneDevice is the map of a machine with one device, which has size ports from base on: for measuring what an exit to it costs. A nil ledger counts nothing.
+func OneDevice(l *ledger.Ledger, name string, base, size uint64, d Device) (*Bus, error) {
+	b := newBus(l)
+	if err := b.add(name, ledger.Port, base, size, 1, d); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
 // register gives a device of size bytes its counters, which tell its registers apart by granule bytes; before the first vCPU runs.
 func (b *Bus) register(name string, kind ledger.Space, size, granule uint64, d Device) region {
 	return region{size: size, device: d, id: b.ledger.AddDevice(name, kind, size, granule, d.RegisterName)}

@@ -61,6 +61,7 @@ const (
 	CapImmediateExit            = 0x88 // KVM_CAP_IMMEDIATE_EXIT
 	CapX86DisableExits          = 0x8f // KVM_CAP_X86_DISABLE_EXITS
 	CapX86UserSpaceMSR          = 0xbc // KVM_CAP_X86_USER_SPACE_MSR
+	CapHaltPoll                 = 0xb6 // KVM_CAP_HALT_POLL
 	CapBinaryStatsFD            = 0xcb // KVM_CAP_BINARY_STATS_FD
 	CapExitOnEmulationFailure   = 0xcc // KVM_CAP_EXIT_ON_EMULATION_FAILURE
 	devTypeVFIO                 = 0x4  // KVM_DEV_TYPE_VFIO
@@ -100,6 +101,7 @@ var capabilityNames = map[int]string{
 	CapImmediateExit:          "immediate_exit",
 	CapX86DisableExits:        "x86_disable_exits",
 	CapX86UserSpaceMSR:        "x86_user_space_msr",
+	CapHaltPoll:               "halt_poll",
 	CapBinaryStatsFD:          "binary_stats_fd",
 	CapExitOnEmulationFailure: "exit_on_emulation_failure",
 }

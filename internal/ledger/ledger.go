@@ -8,7 +8,7 @@ import (
 	"doorbell/internal/kvm"
 )
 
-// Ledger is the counts of one machine.
+// Ledger is the counts of one machine. A nil one takes what a machine has to count and counts nothing: the laboratory measures with it what counting costs.
 type Ledger struct {
 	vcpus   []VCPU
 	devices []device
@@ -16,7 +16,7 @@ type Ledger struct {
 	slots   int // counters that each vCPU has for its accesses to devices
 }
 
-// VCPU is the counts of one vCPU; its own thread is the only writer.
+// VCPU is the counts of one vCPU; its own thread is the only writer. Like the ledger it may be nil.
 type VCPU struct {
 	exits    [kvm.NumExits + 1]Counter // by KVM exit reason; the last one for reasons that this build does not know
 	kicks    Counter                   // KVM_RUN ended by a signal or immediate_exit: not an exit
@@ -37,41 +37,74 @@ type VCPU struct {
 func New(n int) *Ledger { return &Ledger{vcpus: make([]VCPU, n)} }
 
 // VCPU is the page of the vCPU with this number.
-func (l *Ledger) VCPU(n int) *VCPU { return &l.vcpus[n] }
+func (l *Ledger) VCPU(n int) *VCPU {
+	if l == nil {
+		return nil
+	}
+	return &l.vcpus[n]
+}
 
 // NumVCPUs is the number of pages.
 func (l *Ledger) NumVCPUs() int { return len(l.vcpus) }
 
 // Exit counts a return of KVM_RUN with an exit for userspace.
-func (v *VCPU) Exit(reason uint32) { v.exits[min(reason, kvm.NumExits)].Add(1) }
+func (v *VCPU) Exit(reason uint32) {
+	if v != nil {
+		v.exits[min(reason, kvm.NumExits)].Add(1)
+	}
+}
 
 // Kick counts a KVM_RUN that a signal ended.
-func (v *VCPU) Kick() { v.kicks.Add(1) }
+func (v *VCPU) Kick() {
+	if v != nil {
+		v.kicks.Add(1)
+	}
+}
 
 // Kicks is how often a signal ended KVM_RUN.
 func (v *VCPU) Kicks() uint64 { return v.kicks.Load() }
 
 // Window counts an entry that asked KVM to return when the guest can take an interrupt.
-func (v *VCPU) Window() { v.windows.Add(1) }
+func (v *VCPU) Window() {
+	if v != nil {
+		v.windows.Add(1)
+	}
+}
 
 // Windows is how often that was asked.
 func (v *VCPU) Windows() uint64 { return v.windows.Load() }
 
 // Injected counts a vector given to KVM by KVM_INTERRUPT.
-func (v *VCPU) Injected() { v.injected.Add(1) }
+func (v *VCPU) Injected() {
+	if v != nil {
+		v.injected.Add(1)
+	}
+}
 
 // Injections is how many vectors were given to KVM by KVM_INTERRUPT.
 func (v *VCPU) Injections() uint64 { return v.injected.Load() }
 
 // KickAsked, KickSignalled and KickWoken count, on any thread, that somebody wants the vCPU's thread out of the guest or out of its sleep, and
 // what that needed. A thread that is neither in the guest nor asleep needs nothing.
-func (v *VCPU) KickAsked() { v.asked.Add(1) }
+func (v *VCPU) KickAsked() {
+	if v != nil {
+		v.asked.Add(1)
+	}
+}
 
 // KickSignalled counts a signal.
-func (v *VCPU) KickSignalled() { v.signals.Add(1) }
+func (v *VCPU) KickSignalled() {
+	if v != nil {
+		v.signals.Add(1)
+	}
+}
 
 // KickWoken counts a wake-up.
-func (v *VCPU) KickWoken() { v.wakeups.Add(1) }
+func (v *VCPU) KickWoken() {
+	if v != nil {
+		v.wakeups.Add(1)
+	}
+}
 
 // KicksAsked is how many kicks were asked for; signals and wakeups are those that were sent.
 func (v *VCPU) KicksAsked() (asked, signals, wakeups uint64) {
@@ -80,9 +113,11 @@ func (v *VCPU) KicksAsked() (asked, signals, wakeups uint64) {
 
 // NMI counts a pulse of LINT1, and whether it became an NMI.
 func (v *VCPU) NMI(queued bool) {
-	if queued {
+	switch {
+	case v == nil:
+	case queued:
 		v.nmis.Add(1)
-	} else {
+	default:
 		v.nmisLost.Add(1)
 	}
 }
@@ -144,6 +179,9 @@ type DeviceID int32
 // AddDevice gives a device of size bytes its counters: one for each register of granule bytes, direction and width.
 // register names the register at an offset, for reports. All devices are added before the first vCPU runs.
 func (l *Ledger) AddDevice(name string, space Space, size, granule uint64, register func(off uint64, write bool) string) DeviceID {
+	if l == nil {
+		return 0
+	}
 	granule = max(granule, 1)
 	n := int((size + granule - 1) / granule)
 	l.devices = append(l.devices, device{name: name, space: space, first: l.slots, granule: granule, n: n, register: register})
@@ -170,6 +208,9 @@ func widthIndex(width int) int {
 
 // Access counts an exit to a device's register at offset off.
 func (l *Ledger) Access(vcpu int, id DeviceID, off uint64, write bool, width int) {
+	if l == nil {
+		return
+	}
 	d := &l.devices[id]
 	r := min(off/d.granule, uint64(d.n-1))
 	l.vcpus[vcpu].accesses[d.first+slot(r, write, width)].Add(1)
@@ -177,7 +218,9 @@ func (l *Ledger) Access(vcpu int, id DeviceID, off uint64, write bool, width int
 
 // Stray counts an exit to an address where no device answers.
 func (l *Ledger) Stray(vcpu int, space Space, addr uint64, write bool, width int) {
-	l.vcpus[vcpu].strays.add(space, addr, write, width)
+	if l != nil {
+		l.vcpus[vcpu].strays.add(space, addr, write, width)
+	}
 }
 
 // AccessRow is the number of exits to one register, in one direction and width, over all vCPUs.

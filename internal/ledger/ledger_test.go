@@ -100,6 +100,23 @@ func TestNoAllocation(t *testing.T) {
 	}
 }
 
+// TestNone: no ledger counts nothing, and takes everything that a vCPU and a bus count.
+func TestNone(t *testing.T) {
+	var l *Ledger
+	id := l.AddDevice("com1", Port, 8, 1, uartNames)
+	v := l.VCPU(3)
+	if id != 0 || v != nil {
+		t.Errorf("device %d, vCPU %v", id, v)
+	}
+	l.Access(3, id, 5, false, 1)
+	l.Stray(3, Port, 0x80, true, 1)
+	v.Exit(kvm.ExitIo)
+	v.NMI(true)
+	for _, count := range []func(){v.Kick, v.Window, v.Injected, v.KickAsked, v.KickSignalled, v.KickWoken} {
+		count()
+	}
+}
+
 func BenchmarkExit(b *testing.B) {
 	l := New(1)
 	id := l.AddDevice("com1", Port, 8, 1, uartNames)

@@ -24,6 +24,11 @@ func Host() Environment {
 		Doorbell: version(),
 	}
 	e.Emulated, e.EmulatedWhy = emulated(e.Hypervisor)
+	e.APICVirtualized, e.APICEvidence = kvm.VirtualizesAPIC()
+	if e.APICVirtualized {
+		e.APICEvidence = kvm.APICParameter() + " says so"
+	}
+	e.Vulnerabilities = vulnerabilities("/sys/devices/system/cpu/vulnerabilities")
 	if n, err := strconv.ParseInt(readLine("/sys/module/kvm/parameters/halt_poll_ns"), 10, 64); err == nil {
 		e.HaltPollNs = &n
 	}
@@ -116,6 +121,15 @@ func bootParameter(name string) string {
 		}
 	}
 	return ""
+}
+
+// vulnerabilities reads the kernel's list, a file for each (Documentation/ABI/testing/sysfs-devices-system-cpu).
+func vulnerabilities(dir string) map[string]string {
+	all := map[string]string{}
+	for _, path := range glob(filepath.Join(dir, "*")) {
+		all[filepath.Base(path)] = readLine(path)
+	}
+	return all
 }
 
 // selected is the bracketed word of a sysfs file that lists its choices.

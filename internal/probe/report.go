@@ -23,14 +23,19 @@ type Finding struct {
 
 // Environment is where numbers were taken: it heads every report.
 type Environment struct {
-	Backend             string         `json:"backend"`  // "kvm-amd", "kvm-intel", "kvm-pvm", "none"
-	Emulated            bool           `json:"emulated"` // a CPU emulator is underneath: counts are exact, times are not
-	EmulatedWhy         string         `json:"emulated_evidence"`
-	Hypervisor          string         `json:"hypervisor,omitempty"` // the signature of the hypervisor that this host runs on
-	Kernel              string         `json:"kernel"`
-	CPU                 string         `json:"cpu"`
-	CPUs                int            `json:"cpus"`
-	Mitigations         string         `json:"mitigations,omitempty"`
+	Backend     string `json:"backend"`  // "kvm-amd", "kvm-intel", "kvm-pvm", "none"
+	Emulated    bool   `json:"emulated"` // a CPU emulator is underneath: counts are exact, times are not
+	EmulatedWhy string `json:"emulated_evidence"`
+	Hypervisor  string `json:"hypervisor,omitempty"` // the signature of the hypervisor that this host runs on
+	Kernel      string `json:"kernel"`
+	CPU         string `json:"cpu"`
+	CPUs        int    `json:"cpus"`
+	Mitigations string `json:"mitigations,omitempty"`
+	// Vulnerabilities are the processor's as the kernel knows them, with what it does about each.
+	Vulnerabilities map[string]string `json:"vulnerabilities"`
+	// APICVirtualized says whether KVM has the processor virtualize local APICs (APICv, AVIC), and APICEvidence how that is known.
+	APICVirtualized     bool           `json:"apic_virtualized"`
+	APICEvidence        string         `json:"apic_evidence"`
 	HaltPollNs          *int64         `json:"halt_poll_ns"`
 	TransparentHugePage string         `json:"transparent_hugepage,omitempty"`
 	Capabilities        map[string]int `json:"capabilities"`

@@ -157,7 +157,7 @@ func (c *Comparison) environment(before, now *Document) {
 	a, b := before.Environment, now.Environment
 	for _, f := range []struct{ what, before, now string }{
 		{"KVM", a.Backend, b.Backend}, {"kernel", a.Kernel, b.Kernel}, {"processor", a.CPU, b.CPU}, {"processors", fmt.Sprint(a.CPUs), fmt.Sprint(b.CPUs)},
-		{"mitigations", a.Mitigations, b.Mitigations}, {"emulated", fmt.Sprint(a.Emulated), fmt.Sprint(b.Emulated)},
+		{"mitigations", a.Mitigations, b.Mitigations}, {"local APICs by hardware", fmt.Sprint(a.APICVirtualized), fmt.Sprint(b.APICVirtualized)}, {"emulated", fmt.Sprint(a.Emulated), fmt.Sprint(b.Emulated)},
 	} {
 		if f.before != f.now {
 			c.Environment = append(c.Environment, fmt.Sprintf("%s: %s before, %s now", f.what, f.before, f.now))

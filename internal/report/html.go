@@ -73,7 +73,8 @@ func (d *Document) environmentFacts() []pageFact {
 	}
 	facts := []pageFact{
 		{"KVM", e.Backend}, {"processor", fmt.Sprintf("%s, %d in all", e.CPU, e.CPUs)}, {"host's kernel", e.Kernel}, {"on hardware", hardware},
-		{"mitigations", e.Mitigations}, {"doorbell", e.Doorbell},
+		{"mitigations", e.Mitigations}, {"vulnerable to", affected(e.Vulnerabilities)}, {"doorbell", e.Doorbell},
+		{"local APICs by hardware", yesOr(e.APICVirtualized, "yes: "+e.APICEvidence, "no: "+e.APICEvidence)},
 	}
 	if e.HaltPollNs != nil {
 		facts = append(facts, pageFact{"halt polling", fmt.Sprintf("%d ns", *e.HaltPollNs)})
@@ -82,6 +83,24 @@ func (d *Document) environmentFacts() []pageFact {
 		facts = append(facts, pageFact{"interrupt controllers", d.VM.IRQChip})
 	}
 	return slices.DeleteFunc(facts, func(f pageFact) bool { return f.Value == "" })
+}
+
+func yesOr(yes bool, this, that string) string {
+	if yes {
+		return this
+	}
+	return that
+}
+
+// affected are the vulnerabilities that the processor has, with what the kernel does about them.
+func affected(vulnerabilities map[string]string) string {
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(vulnerabilities)) {
+		if v := vulnerabilities[name]; v != "Not affected" {
+			all = append(all, name+" ("+v+")")
+		}
+	}
+	return strings.Join(all, ", ")
 }
 
 // parameters are in words.

@@ -8,13 +8,15 @@ import (
 	"strings"
 )
 
-// Plot is a picture of an experiment's figures: a bar for each arm, of parts that add up, or the arms as points of a curve.
+// Plot is a picture of an experiment's figures: a bar for each arm, of parts that add up, the arms as points of a curve, or distributions.
 type Plot struct {
 	Title string   // what the values are, with their unit
 	Parts []string // what a bar is made of; empty: one part without a name
 	Bars  []Bar
 	// Across is what a curve's points have on the horizontal axis; empty: the plot has bars.
 	Across string
+	// Lines are distributions, instead of bars.
+	Lines []Line
 }
 
 // Bar is one arm.
@@ -58,8 +60,11 @@ func number(v float64) string {
 
 // SVG draws it. Each drawn value is in an attribute, whole, for whoever compares the page with the report.
 func (p *Plot) SVG() string {
-	if p.Across != "" {
+	switch {
+	case p.Across != "":
 		return p.curve()
+	case p.Lines != nil:
+		return p.distribution()
 	}
 	var b strings.Builder
 	longest := 0.0

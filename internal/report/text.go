@@ -290,6 +290,20 @@ func (d *Document) missing(w io.Writer) {
 func environment(w io.Writer, d *Document) {
 	e := d.Environment
 	heading(w, "Measured on %s, %s, %d CPUs, Linux %s.", e.Backend, e.CPU, e.CPUs, e.Kernel)
+	about := []string{"local APICs in software (" + e.APICEvidence + ")"}
+	if e.APICVirtualized {
+		about[0] = "local APICs by hardware (" + e.APICEvidence + ")"
+	}
+	if e.HaltPollNs != nil {
+		about = append(about, fmt.Sprintf("halt polling %d ns", *e.HaltPollNs))
+	}
+	if e.Mitigations != "" {
+		about = append(about, "mitigations="+e.Mitigations)
+	}
+	if text := affected(e.Vulnerabilities); text != "" {
+		about = append(about, "vulnerable to "+text)
+	}
+	fmt.Fprintf(w, "With %s.\n", strings.Join(about, "; "))
 	if e.Emulated {
 		fmt.Fprintln(w, "The host is emulated: counts are exact, times are not (compare them within one run only).")
 	}

@@ -29,6 +29,8 @@ type Interrupted struct {
 	Chip string
 	// Bus answers the guest's exits; nil: nobody.
 	Bus vcpu.Bus
+	// Controller, if it is there, is given the vCPU's part of Chip and returns what the vCPU has instead, which leads to it.
+	Controller func(vcpu.Controller) vcpu.Controller
 }
 
 // Quiet is what an interrupt handler does about its device.
@@ -64,7 +66,7 @@ func NewInterrupted(sys *kvm.System, i Interrupted) (*Guest, error) {
 	if bus == nil {
 		bus = nobody{}
 	}
-	g, err := build(sys, i.code(), bus, i.Chip)
+	g, err := buildWith(sys, i.code(), bus, i.Chip, i.Controller)
 	if err != nil {
 		return nil, err
 	}

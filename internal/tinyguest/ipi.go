@@ -3,18 +3,20 @@ package tinyguest
 import (
 	"encoding/binary"
 	"errors"
+	"math"
 
 	"doorbell/guest"
 	"doorbell/internal/kvm"
 	"doorbell/vcpu"
 )
 
-// IPI is a guest whose first vCPU sends IPIs of Vector, one after the other: each when the one before has been ended. Its second vCPU takes them, or the
-// first its own.
+// IPI is a guest whose first vCPU sends IPIs of Vector, one after the other: each when all targets have ended the one before. The other vCPUs take them, or
+// the first its own.
 type IPI struct {
 	To     Destination
 	By     Sending
-	Halts  bool   // the second vCPU halts between them; otherwise it runs on the spot
+	Others int    // vCPUs beside the first: 1 or 2
+	Halts  bool   // the other vCPUs halt between them; otherwise they run on the spot
 	Count  uint32 // how many
 	Vendor kvm.Vendor
 }
@@ -47,19 +49,22 @@ const (
 
 func countsAt(cpu int) uint32 { return Data + 0x90 + 16*uint32(cpu) }
 
-// secondStack is the second vCPU's.
-const secondStack = 0xf000
+// The other vCPUs' stacks.
+const secondStack, thirdStack = 0xf000, 0x12000
 
 // NewIPI makes such a guest. Its vCPUs run when Run is called on both; no IPI is sent before Go.
 func NewIPI(sys *kvm.System, i IPI) (*Guest, error) {
-	code, second, handler := i.code()
+	code, others, handler := i.code()
 	g, err := build(sys, code, nobody{}, "")
 	if err != nil {
 		return nil, err
 	}
 	err = errors.Join(g.fillInterrupted(), g.gate(Vector, handler))
 	if err == nil {
-		err = g.addSecond(sys, second)
+		g.Second, err = g.add(sys, 1, 1+i.Others, others[0], secondStack)
+	}
+	if err == nil && i.Others > 1 {
+		g.Third, err = g.add(sys, 2, 1+i.Others, others[1], thirdStack)
 	}
 	if err != nil {
 		g.Close()
@@ -68,18 +73,17 @@ func NewIPI(sys *kvm.System, i IPI) (*Guest, error) {
 	return g, nil
 }
 
-// addSecond makes a second vCPU, which runs as the first does and from its own place: nobody sends it INIT and SIPI.
-func (g *Guest) addSecond(sys *kvm.System, rip uint32) error {
+// add makes another vCPU of all, which runs as the first does and from its own place: nobody sends it INIT and SIPI.
+func (g *Guest) add(sys *kvm.System, id, all int, rip uint32, stack uint64) (*vcpu.CPU, error) {
 	cpuid, err := sys.SupportedCPUID()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	entry := guest.NewEntry(uint64(rip))
-	entry.CR3, entry.RSP = pml4, secondStack
-	g.Second, err = vcpu.New(vcpu.Config{VM: g.VM, ID: 1, Bus: nobody{}, Ledger: g.Ledger, Memory: g.Memory, Setup: func(k *kvm.VCPU) error {
-		return errors.Join(k.SetCPUID(vcpu.CPUID(cpuid, vcpu.Topology{VCPUs: 2, X2APIC: true}, 1)), vcpu.Enter(k, entry), k.SetMPState(kvm.MPStateRunnable))
+	entry.CR3, entry.RSP = pml4, stack
+	return vcpu.New(vcpu.Config{VM: g.VM, ID: id, Bus: nobody{}, Ledger: g.Ledger, Memory: g.Memory, Setup: func(k *kvm.VCPU) error {
+		return errors.Join(k.SetCPUID(vcpu.CPUID(cpuid, vcpu.Topology{VCPUs: all, X2APIC: true}, uint32(id))), vcpu.Enter(k, entry), k.SetMPState(kvm.MPStateRunnable))
 	}})
-	return err
 }
 
 // counts has r15 point at a vCPU's counts.
@@ -88,8 +92,19 @@ func (a *assembler) counts(cpu int) {
 	a.imm(countsAt(cpu))
 }
 
-// code is the program of the first vCPU, and where the second's and the handler are.
-func (i IPI) code() (a assembler, second, handler uint32) {
+// targets are the vCPUs that take an IPI.
+func (i IPI) targets() []int {
+	switch {
+	case i.To == ToSelf:
+		return []int{0}
+	case i.To == ToAllButSelf && i.Others > 1:
+		return []int{1, 2}
+	}
+	return []int{1}
+}
+
+// code is the program of the first vCPU, and where those of the others and the handler are.
+func (i IPI) code() (a assembler, others []uint32, handler uint32) {
 	x2apic := i.By != ByXAPIC
 	a.enable(x2apic)
 	a.counts(0)
@@ -101,15 +116,13 @@ func (i IPI) code() (a assembler, second, handler uint32) {
 	loop := len(a)
 	a.inc(sentAt)
 	i.send(&a)
-	target := 1
-	if i.To == ToSelf {
-		target = 0
+	a.at(sentAt, 0x48, 0x8b, 0x04) // mov rax, [sentAt]
+	for _, target := range i.targets() {
+		a.at(countsAt(target)+8, 0x48, 0x39, 0x04) // cmp [ended], rax
+		a.put(0x72, 0xf6)                          // jb to the comparison
 	}
-	a.at(sentAt, 0x48, 0x8b, 0x04)             // mov rax, [sentAt]
-	a.at(countsAt(target)+8, 0x48, 0x39, 0x04) // cmp [ended], rax
-	a.put(0x72, 0xf6)                          // jb to the comparison
 	if i.To != ToSelf {
-		// The other vCPU has to come back from its handler, and to halt.
+		// The other vCPUs have to come back from their handlers, and to halt.
 		a.put(0xb9) // mov ecx, pauses
 		a.imm(pauses)
 		a.put(0xff, 0xc9, 0x75, 0xfc) // dec ecx; jnz to it
@@ -119,14 +132,16 @@ func (i IPI) code() (a assembler, second, handler uint32) {
 	a.put(0x0f, 0x82) // jb to the next one
 	a.imm(uint32(int32(loop - len(a) - 4)))
 	a.put(0xf4, 0xeb, 0xfd) // hlt; jmp to it
-	second = Code + uint32(len(a))
-	a.enable(x2apic)
-	a.counts(1)
-	a.put(0xfb) // sti
-	if i.Halts {
-		a.put(0xf4, 0xeb, 0xfd) // hlt; jmp to it
-	} else {
-		a.put(0xeb, 0xfe) // jmp self
+	for n := range i.Others {
+		others = append(others, Code+uint32(len(a)))
+		a.enable(x2apic)
+		a.counts(n + 1)
+		a.put(0xfb) // sti
+		if i.Halts {
+			a.put(0xf4, 0xeb, 0xfd) // hlt; jmp to it
+		} else {
+			a.put(0xeb, 0xfe) // jmp self
+		}
 	}
 	handler = Code + uint32(len(a))
 	a.put(0x50, 0x51, 0x52)       // push rax, rcx, rdx
@@ -135,7 +150,7 @@ func (i IPI) code() (a assembler, second, handler uint32) {
 	a.put(0x49, 0xff, 0x47, 0x08) // inc qword [r15+8]
 	a.put(0x5a, 0x59, 0x58)       // pop rdx, rcx, rax
 	a.put(0x48, 0xcf)             // iretq
-	return a, second, handler
+	return a, others, handler
 }
 
 // pauses is how many turns the sender waits between two IPIs.
@@ -177,8 +192,12 @@ func (i IPI) send(a *assembler) {
 	case ByHypercall:
 		a.put(0xb8) // mov eax, sendIPI
 		a.imm(sendIPI)
+		bits := uint32(0)
+		for _, target := range i.targets() {
+			bits |= 1 << target
+		}
 		a.put(0xbb) // mov ebx, the first vCPUs: a bit for each from edx on
-		a.imm(1 << dest)
+		a.imm(bits)
 		a.put(0x31, 0xc9, 0x31, 0xd2) // xor ecx, ecx; xor edx, edx
 		a.put(0xbe)                   // mov esi, the ICR's low half without a shorthand
 		a.imm(Vector)
@@ -197,7 +216,11 @@ func (g *Guest) Go() {
 	_ = g.Memory.WriteAt(binary.LittleEndian.AppendUint64(nil, 1), goAt) // the page is the guest's own: it is there
 }
 
-// IPIs are how many have been sent, and how many a vCPU has ended.
-func (g *Guest) IPIs(cpu int) (sent, ended uint64) {
-	return g.word(sentAt), g.word(uint64(countsAt(cpu)) + 8)
+// IPIs are how many have been sent, and how many all of some vCPUs have ended.
+func (g *Guest) IPIs(cpus ...int) (sent, ended uint64) {
+	ended = math.MaxUint64
+	for _, c := range cpus {
+		ended = min(ended, g.word(uint64(countsAt(c))+8))
+	}
+	return g.word(sentAt), ended
 }

@@ -26,12 +26,16 @@ const (
 	memorySize     = 2 << 20
 )
 
-// Guest is a machine with one vCPU, or two, that have not run yet.
+// maxVCPUs is how many vCPUs a guest has at most.
+const maxVCPUs = 3
+
+// Guest is a machine with one vCPU, or up to three, that have not run yet.
 type Guest struct {
 	VM     *kvm.VM
 	Chip   irqchip.Chip // interrupt controllers that are not KVM's; nil if they are
 	CPU    *vcpu.CPU
 	Second *vcpu.CPU // nil: there is one
+	Third  *vcpu.CPU // nil: there are two
 	Memory *memory.Memory
 	Ledger *ledger.Ledger
 }
@@ -42,8 +46,13 @@ func New(sys *kvm.System, code []byte, bus vcpu.Bus) (*Guest, error) {
 }
 
 // build is New with interrupt controllers by the names of package irqchip; an empty one is KVM's without its PIT.
-func build(sys *kvm.System, code []byte, bus vcpu.Bus, chip string) (_ *Guest, err error) {
-	g := &Guest{Ledger: ledger.New(2)}
+func build(sys *kvm.System, code []byte, bus vcpu.Bus, chip string) (*Guest, error) {
+	return buildWith(sys, code, bus, chip, nil)
+}
+
+// buildWith is build with something between the vCPU and its controller; nil: nothing.
+func buildWith(sys *kvm.System, code []byte, bus vcpu.Bus, chip string, between func(vcpu.Controller) vcpu.Controller) (_ *Guest, err error) {
+	g := &Guest{Ledger: ledger.New(maxVCPUs)}
 	defer func() {
 		if err != nil {
 			g.Close()
@@ -61,6 +70,9 @@ func build(sys *kvm.System, code []byte, bus vcpu.Bus, chip string) (_ *Guest, e
 		err = g.VM.CreateIRQChip()
 	} else if err = g.createChip(sys, chip, vcpu.PhysicalBits(cpuid)); err == nil {
 		c.Controller, c.Bus = g.Chip.VCPU(0), &chipBus{c.Bus, g.Chip.Registers()}
+		if between != nil {
+			c.Controller = between(c.Controller)
+		}
 	}
 	if err != nil {
 		return nil, err
@@ -149,7 +161,7 @@ func (g *Guest) fill(code []byte) error {
 
 // Close releases the machine; its vCPU must have stopped or never have run.
 func (g *Guest) Close() {
-	for _, c := range []*vcpu.CPU{g.CPU, g.Second} {
+	for _, c := range []*vcpu.CPU{g.CPU, g.Second, g.Third} {
 		if c != nil {
 			c.Close()
 		}

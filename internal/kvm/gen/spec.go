@@ -58,6 +58,7 @@ var constants = []constant{
 	{"CapImmediateExit", "KVM_CAP_IMMEDIATE_EXIT"},
 	{"CapX86DisableExits", "KVM_CAP_X86_DISABLE_EXITS"},
 	{"CapX86UserSpaceMSR", "KVM_CAP_X86_USER_SPACE_MSR"},
+	{"CapHaltPoll", "KVM_CAP_HALT_POLL"},
 	{"CapBinaryStatsFD", "KVM_CAP_BINARY_STATS_FD"},
 	{"CapExitOnEmulationFailure", "KVM_CAP_EXIT_ON_EMULATION_FAILURE"},
 	{"devTypeVFIO", "KVM_DEV_TYPE_VFIO"},
