@@ -17,6 +17,8 @@ LAB_ALONE := TestCopyHeap|TestFeatures|TestNetwork
 # The network card's tests boot a second kernel, of this suite of Debian.
 LAB_KERNEL := debian:trixie
 # A host that dies under its tests is the emulation's fault, not theirs: they start again.
+# One test boots two kernels with our own module.
+LAB_THREADED := --kernel debian:irqprobe --kernel debian:rt+irqprobe
 LAB        = $(HERE)/$(BIN)/doorbell lab --retry 3 $(1) --kernel $(LAB_KERNEL) $(foreach b,$(BARE),--file $(HERE)/$b:/usr/share/doorbell/bare/$(notdir $b)) --
 # Passed-through devices need a host that has some, behind an IOMMU with interrupt remapping and without.
 LAB_VFIO   := --device virtio-net --device nvme --device e1000e --device edu
@@ -71,8 +73,9 @@ lab-tests: all bare
 	@$(BIN)/doorbell lab -- doorbell probe >/dev/null
 	@k=$$(ls -d "$${XDG_CACHE_HOME:-$$HOME/.cache}"/doorbell/kernels/*/ | tail -1); \
 	DOORBELL_LAB_KERNEL=$$k/vmlinux DOORBELL_LAB_MODULES=$$k/modules $(GO) test -count=1 -p 1 -timeout 15m ./internal/lab/...
-	$(GO) test -count=1 -p 1 -timeout 40m -tags lab -exec '$(call LAB,)' -skip '^($(LAB_ALONE)|TestVFIO.*)$$' $(LAB_TESTS)
+	$(GO) test -count=1 -p 1 -timeout 40m -tags lab -exec '$(call LAB,)' -skip '^($(LAB_ALONE)|TestMeasureThreaded|TestVFIO.*)$$' $(LAB_TESTS)
 	for t in $(subst |, ,$(LAB_ALONE)); do $(GO) test -count=1 -timeout 30m -tags lab -exec '$(call LAB,)' -run "^$$t$$" ./tests || exit 1; done
+	$(GO) test -count=1 -timeout 30m -tags lab -exec '$(call LAB,$(LAB_THREADED))' -run '^TestMeasureThreaded$$' ./tests
 	$(GO) test -count=1 -timeout 30m -tags lab -exec '$(call LAB,$(LAB_VFIO))' -run '^TestVFIO' -skip Unsafe ./tests
 	$(GO) test -count=1 -timeout 10m -tags lab -exec '$(call LAB,$(LAB_UNSAFE))' -run '^TestVFIOUnsafe$$' ./tests
 
@@ -110,7 +113,7 @@ need-demo: need-go
 need-go:
 	@command -v $(GO) >/dev/null || { echo "doorbell needs Go 1.26.3 or newer in PATH: see https://go.dev/doc/install" >&2; exit 1; }
 need-test: need-demo
-	@.ci/need gcc:gcc /usr/include/linux/kvm.h:linux-libc-dev /usr/include/stdio.h:libc6-dev iasl:acpica-tools
+	@.ci/need gcc:gcc /usr/include/linux/kvm.h:linux-libc-dev /usr/include/stdio.h:libc6-dev iasl:acpica-tools make:make /usr/lib/x86_64-linux-gnu/libelf.so.1:libelf1
 
 .PHONY: fuzz
 FUZZTIME ?= 30s

@@ -40,7 +40,7 @@ counts. Without a name, the short ones run that need no device.`,
 				return err
 			}
 			bare := !slices.ContainsFunc(found, func(e measure.Experiment) bool { return !e.Bare })
-			run := guestRun{measure: found.Run, args: args, bare: bare}
+			run := guestRun{measure: found.Run, args: args, bare: bare, guests: found.Guests()}
 			if compare != "" {
 				before, err := report.ReadDocument(compare)
 				if err != nil {

@@ -27,24 +27,31 @@ const (
 type coalesceArm struct {
 	name     string
 	coalesce netconf.Coalesce
+	polling  netconf.Polling // the guest's own: the card does not know of it
 }
 
-// coalesceArms are what the guest asks of the card for what it receives, as by ethtool -C. A number of frames has a time with it, or the last would wait for
-// ever. For what it transmits there is no coalescing: Linux 6.1 takes a card without a number of frames for one without interrupts for that.
+// coalesceArms are what the guest asks of the card for what it receives, as by ethtool -C, and what it does by itself. A number of frames has a time with it,
+// or the last would wait for ever. For what it transmits there is no coalescing: Linux 6.1 takes a card without a number of frames for one without interrupts
+// for that. What NAPI finds by its timer keeps interrupts off for ten more times; a reader polls for longer than two packets are apart.
 var coalesceArms = []coalesceArm{
-	{"none", netconf.Coalesce{TxFrames: 1}},
-	{"4 frames or 20 ms", netconf.Coalesce{RxFrames: 4, RxUsecs: 20_000, TxFrames: 1}},
-	{"16 frames or 20 ms", netconf.Coalesce{RxFrames: 16, RxUsecs: 20_000, TxFrames: 1}},
-	{"5 ms", netconf.Coalesce{RxUsecs: 5_000, TxFrames: 1}},
-	{"20 ms", netconf.Coalesce{RxUsecs: 20_000, TxFrames: 1}},
+	{name: "none", coalesce: netconf.Coalesce{TxFrames: 1}},
+	{name: "4 frames or 20 ms", coalesce: netconf.Coalesce{RxFrames: 4, RxUsecs: 20_000, TxFrames: 1}},
+	{name: "16 frames or 20 ms", coalesce: netconf.Coalesce{RxFrames: 16, RxUsecs: 20_000, TxFrames: 1}},
+	{name: "5 ms", coalesce: netconf.Coalesce{RxUsecs: 5_000, TxFrames: 1}},
+	{name: "20 ms", coalesce: netconf.Coalesce{RxUsecs: 20_000, TxFrames: 1}},
+	{name: "guest: NAPI defers interrupts, 5 ms", coalesce: netconf.Coalesce{TxFrames: 1}, polling: netconf.Polling{DeferHardIRQs: 10, GROFlushTimeoutNs: 5_000_000}},
+	{name: "guest: busy polling, 20 ms", coalesce: netconf.Coalesce{TxFrames: 1}, polling: netconf.Polling{BusyReadUsecs: 20_000}},
 }
 
 // coalesceRow is what the rounds of one arm gave.
 type coalesceRow struct {
-	packets, interrupts     uint64
-	perInterrupt, exitsEach spread
-	latency                 spread // of a request, in ns of this host's clock
-	err                     error
+	packets, interrupts uint64
+	perInterrupt        spread // packets; of rounds with an interrupt
+	interruptsEach      spread // of the card, for each packet
+	timersEach          spread // interrupts of the local APICs' timers, for each packet: who looks by time needs them
+	exitsEach           spread // for each packet
+	latency             spread // of a request, in ns of this host's clock
+	err                 error
 }
 
 // Coalesce is the experiment `coalesce`: what putting interrupts off spares, and what it costs in time.
@@ -60,14 +67,14 @@ func Coalesce(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Resul
 	defer c.Close()
 	cfg.Cmdline += fmt.Sprintf(" doorbell.workload=traffic=%v:%d", usernet.Gateway(), c.Addr().Port())
 	rows := make([]coalesceRow, len(coalesceArms))
-	order := newRounds(coalesceRounds)
+	order := newRounds(roundsIn(ctx, coalesceRounds))
 	res, err := runWatched(ctx, cfg, func(ctx context.Context, m *vmm.Machine) error {
 		g, err := c.Accept(ctx)
 		if err != nil {
 			return err
 		}
 		names := namesOf(coalesceArms, func(a coalesceArm) string { return a.name })
-		for i, err := range order.each(ctx, cfg, "coalesce", names, func(i int) error { return rows[i].measure(ctx, g, m, coalesceArms[i].coalesce) }) {
+		for i, err := range order.each(ctx, cfg, "coalesce", names, func(i int) error { return rows[i].measure(ctx, g, m, coalesceArms[i]) }) {
 			rows[i].err = err
 		}
 		return g.End(ctx)
@@ -80,13 +87,16 @@ func Coalesce(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Resul
 }
 
 // measure is one round of an arm.
-func (r *coalesceRow) measure(ctx context.Context, g *traffic.Guest, m *vmm.Machine, setting netconf.Coalesce) error {
-	now, err := g.Configure(ctx, wire.Configure{Coalesce: &setting})
+func (r *coalesceRow) measure(ctx context.Context, g *traffic.Guest, m *vmm.Machine, arm coalesceArm) error {
+	now, err := g.Configure(ctx, wire.Configure{Coalesce: &arm.coalesce, Polling: &arm.polling})
 	if err != nil {
 		return err
 	}
-	if now.Coalesce == nil || *now.Coalesce != setting {
+	if now.Coalesce == nil || *now.Coalesce != arm.coalesce {
 		return fmt.Errorf("the driver has %+v instead", now.Coalesce)
+	}
+	if now.Polling == nil || *now.Polling != arm.polling {
+		return fmt.Errorf("the guest's kernel has %+v instead", now.Polling)
 	}
 	before, err := g.Snapshot(ctx)
 	if err != nil {
@@ -114,11 +124,16 @@ func (r *coalesceRow) measure(ctx context.Context, g *traffic.Guest, m *vmm.Mach
 			interrupts += row.Total
 		}
 	}
-	if p.Received == 0 || interrupts == 0 || p.Lost() > 0 {
+	// A guest that polls may need no interrupt.
+	if p.Received == 0 || interrupts == 0 && arm.polling == (netconf.Polling{}) || p.Lost() > 0 {
 		return fmt.Errorf("the figures do not balance: %d datagrams sent, %d received, %d interrupts", p.Sent, p.Received, interrupts)
 	}
 	r.packets, r.interrupts = r.packets+p.Received, r.interrupts+interrupts
-	r.perInterrupt = append(r.perInterrupt, float64(p.Received)/float64(interrupts))
+	if interrupts > 0 {
+		r.perInterrupt = append(r.perInterrupt, float64(p.Received)/float64(interrupts))
+	}
+	r.interruptsEach = append(r.interruptsEach, float64(interrupts)/float64(p.Received))
+	r.timersEach = append(r.timersEach, float64(rowTotal(&counted, "LOC"))/float64(p.Received))
 	if known {
 		r.exitsEach = append(r.exitsEach, float64(exitsAfter-exitsBefore)/float64(p.Received))
 	}
@@ -129,7 +144,8 @@ func (r *coalesceRow) measure(ctx context.Context, g *traffic.Guest, m *vmm.Mach
 // coalesceExperiment puts the rows together. A time is shown as a ratio to the arm without coalescing only.
 func coalesceExperiment(rows []coalesceRow, order rounds, failure error) report.Experiment {
 	e := report.Experiment{Name: "coalesce", Missing: map[string]string{}, Parameters: order.parameters(), Table: &report.Table{
-		Columns: []string{"for what the guest receives", "packets", "interrupts", "packets per interrupt", "least", "most", "exits per packet", "a request's time, ÷ none"},
+		Columns: []string{"for what the guest receives", "packets", "interrupts", "packets per interrupt", "least", "most", "interrupts per packet", "timer interrupts per packet", "exits per packet",
+			"a request's time, ÷ none"},
 	}}
 	e.Parameters["packets_per_round"], e.Parameters["packets_per_second"] = coalescePackets, coalescePerSecond
 	var parts []string
@@ -137,36 +153,43 @@ func coalesceExperiment(rows []coalesceRow, order rounds, failure error) report.
 	times := plot("a request's time, in that without coalescing")
 	for i, a := range coalesceArms {
 		r := &rows[i]
-		if r.err == nil && len(r.perInterrupt) == 0 {
-			r.err = errors.Join(failure, errors.New("it did not run"))
+		if missed(&e, a.name, r.err, failure, len(r.interruptsEach), order.n) {
+			continue
 		}
-		if r.err != nil {
-			why := strings.ReplaceAll(r.err.Error(), "\n", "; ")
-			if len(r.perInterrupt) == 0 {
-				e.Missing[a.name] = why
-				continue
-			}
-			// A round in which a datagram was lost is no measurement; the others are.
-			e.Missing[fmt.Sprintf("%s (%d of %d rounds)", a.name, order.n-len(r.perInterrupt), order.n)] = why
+		row := map[string]any{
+			"arm": a.name, "rx_frames": a.coalesce.RxFrames, "rx_usecs": a.coalesce.RxUsecs, "napi_defer_hard_irqs": a.polling.DeferHardIRQs,
+			"gro_flush_timeout_ns": a.polling.GROFlushTimeoutNs, "busy_read_usecs": a.polling.BusyReadUsecs,
+			"packets": r.packets, "interrupts": r.interrupts, "latency_ratio": nil,
 		}
-		row := map[string]any{"arm": a.name, "rx_frames": a.coalesce.RxFrames, "rx_usecs": a.coalesce.RxUsecs, "packets": r.packets, "interrupts": r.interrupts, "latency_ratio": nil}
+		if len(r.perInterrupt) < len(r.interruptsEach) { // a round without an interrupt has no such figure, and a median needs all of them
+			r.perInterrupt = nil
+		}
 		r.perInterrupt.into(row, "packets_per_interrupt")
+		r.interruptsEach.into(row, "interrupts_per_packet")
+		r.timersEach.into(row, "timer_interrupts_per_packet")
 		r.exitsEach.into(row, "exits_per_packet")
-		low, high := r.perInterrupt.bounds()
-		cells := []string{a.name, fmt.Sprint(r.packets), fmt.Sprint(r.interrupts), fixed(r.perInterrupt.median(), 1), fixed(low, 1), fixed(high, 1), "-", "-"}
+		cells := []string{a.name, fmt.Sprint(r.packets), fmt.Sprint(r.interrupts), "-", "-", "-", fixed(r.interruptsEach.median(), 2), fixed(r.timersEach.median(), 2), "-", "-"}
+		part := fmt.Sprintf("%s: %d packets by %d interrupts", a.name, r.packets, r.interrupts)
+		if len(r.perInterrupt) > 0 {
+			low, high := r.perInterrupt.bounds()
+			cells[3], cells[4], cells[5] = fixed(r.perInterrupt.median(), 1), fixed(low, 1), fixed(high, 1)
+			part = fmt.Sprintf("%s: %s", a.name, fixed(r.perInterrupt.median(), 1))
+		}
 		if len(r.exitsEach) > 0 {
-			cells[6] = fixed(r.exitsEach.median(), 2)
+			cells[8] = fixed(r.exitsEach.median(), 2)
+		}
+		if len(r.exitsEach) > 0 && len(r.perInterrupt) > 0 {
 			point := bar(a.name, r.exitsEach.median())
 			point.X = r.perInterrupt.median()
 			exits = append(exits, point)
 		}
 		if none := rows[0].latency; len(none) > 0 && none.median() > 0 {
 			ratio := r.latency.median() / none.median()
-			row["latency_ratio"], cells[7] = ratio, fixed(ratio, 2)
+			row["latency_ratio"], cells[9] = ratio, fixed(ratio, 2)
 			times.Bars = append(times.Bars, bar(a.name, ratio))
 		}
 		e.Rows, e.Table.Rows = append(e.Rows, row), append(e.Table.Rows, cells)
-		parts = append(parts, fmt.Sprintf("%s: %s", a.name, fixed(r.perInterrupt.median(), 1)))
+		parts = append(parts, part)
 	}
 	e.Plots, e.Literature = []*report.Plot{curve("exits per packet", "packets per interrupt", exits...), times}, literatureCoalesce
 	e.Finding = "packets that one interrupt told of, " + strings.Join(parts, ", ")

@@ -81,12 +81,13 @@ func TestTimerOptions(t *testing.T) {
 // TestCoalesceExperiment: times are ratios to the first arm; an arm that failed has its reason and no row.
 func TestCoalesceExperiment(t *testing.T) {
 	rows := make([]coalesceRow, len(coalesceArms))
-	rows[0] = coalesceRow{packets: 100, interrupts: 100, perInterrupt: spread{1}, exitsEach: spread{3}, latency: spread{200}}
-	rows[1] = coalesceRow{packets: 100, interrupts: 25, perInterrupt: spread{4}, exitsEach: spread{1}, latency: spread{900}}
+	rows[0] = coalesceRow{packets: 100, interrupts: 100, perInterrupt: spread{1}, interruptsEach: spread{1}, timersEach: spread{0}, exitsEach: spread{3}, latency: spread{200}}
+	rows[1] = coalesceRow{packets: 100, interrupts: 25, perInterrupt: spread{4}, interruptsEach: spread{0.25}, timersEach: spread{0}, exitsEach: spread{1}, latency: spread{900}}
 	rows[2] = coalesceRow{err: errors.New("refused")}
-	rows[4] = coalesceRow{packets: 100, interrupts: 5, perInterrupt: spread{20}, latency: spread{900}, err: errors.New("a datagram was lost")}
+	rows[4] = coalesceRow{packets: 100, interrupts: 5, perInterrupt: spread{20}, interruptsEach: spread{0.05}, timersEach: spread{0}, latency: spread{900}, err: errors.New("a datagram was lost")}
+	rows[6] = coalesceRow{packets: 200, interrupts: 2, perInterrupt: spread{50}, interruptsEach: spread{0.02, 0}, timersEach: spread{0, 0}, latency: spread{100, 100}}
 	e := coalesceExperiment(rows, rounds{n: 2}, nil)
-	if len(e.Rows) != 3 || e.Rows[0]["latency_ratio"] != 1.0 || e.Rows[1]["latency_ratio"] != 4.5 || e.Rows[1]["packets_per_interrupt"] != 4.0 {
+	if len(e.Rows) != 4 || e.Rows[0]["latency_ratio"] != 1.0 || e.Rows[1]["latency_ratio"] != 4.5 || e.Rows[1]["packets_per_interrupt"] != 4.0 {
 		t.Errorf("%v", e.Rows)
 	}
 	if why := e.Missing[coalesceArms[4].name+" (1 of 2 rounds)"]; why != "a datagram was lost" {
@@ -95,7 +96,11 @@ func TestCoalesceExperiment(t *testing.T) {
 	if e.Missing[coalesceArms[2].name] != "refused" || e.Missing[coalesceArms[3].name] != "it did not run" {
 		t.Errorf("%v", e.Missing)
 	}
-	if !strings.HasSuffix(e.Finding, "none: 1.0, 4 frames or 20 ms: 4.0, 20 ms: 20.0") {
+	// Of a round without an interrupt there is no number of packets for one.
+	if polled := e.Rows[3]; polled["packets_per_interrupt"] != nil || polled["interrupts_per_packet"] != 0.01 {
+		t.Errorf("%v", polled)
+	}
+	if !strings.HasSuffix(e.Finding, "none: 1.0, 4 frames or 20 ms: 4.0, 20 ms: 20.0, guest: busy polling, 20 ms: 200 packets by 2 interrupts") {
 		t.Errorf("%q", e.Finding)
 	}
 }

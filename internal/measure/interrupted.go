@@ -13,8 +13,8 @@ import (
 	"doorbell/internal/pci"
 	"doorbell/internal/tinyguest"
 	"doorbell/irqchip"
+	"doorbell/vcpu"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
 	"golang.org/x/sys/unix"
 )
 
@@ -41,6 +41,7 @@ type interruptedArm struct {
 	path   path
 	x2apic bool
 	halts  bool // the vCPU is halted when the interrupt comes; otherwise it runs
+	polls  bool // of one that is halted: its thread does not sleep yet, but polls for what could wake it
 	paced  bool // a moment passes between an interrupt's end and the next one; otherwise they come back to back
 	pvEOI  bool // the guest ends an interrupt without an exit where KVM lets it
 }
@@ -56,6 +57,8 @@ func (a interruptedArm) apic() string {
 // target names what the vCPU does when it is interrupted.
 func (a interruptedArm) target() string {
 	switch {
+	case a.polls:
+		return "polling"
 	case a.halts:
 		return "halted"
 	case !a.paced:
@@ -81,6 +84,11 @@ const (
 	betweenInterrupts = 20 * time.Microsecond
 	// interruptLimit is after how long without a sign of it an interrupt is lost.
 	interruptLimit = 5 * time.Second
+	// pollTime is for how long at most a vCPU polls, in ns: longer than an interrupt is away on any host.
+	pollTime = 50_000_000
+	// pollsToLearn is how many wake-ups in a row have to come while the vCPU polls before it counts as one that does: KVM lengthens a vCPU's polling
+	// step by step (Documentation/virt/kvm/halt-polling.rst).
+	pollsToLearn = 3
 	// controlTime is at least how long a guest is watched that nobody interrupts.
 	controlTime = 150 * time.Millisecond
 	// messageGSI is a GSI that no pin has, and messagePin a pin that is no IRQ of the PICs.
@@ -92,13 +100,14 @@ const (
 // interruptedCounts is what an arm gave. Counts per interrupt are less what the same guest costs in the same time when nobody interrupts it.
 type interruptedCounts struct {
 	sent, seen uint64
-	exits      float64                 // per interrupt
-	userspace  float64                 // of these, to this process
-	control    float64                 // exits that were subtracted, per interrupt
-	reasons    map[string]float64      // per interrupt; nil where the tracepoint is missing
-	posted     *uint64                 // interrupts that KVM gave to the hardware to deliver, by its tracepoint
-	host       map[string]uint64       // what the host's own notifications counted (/proc/interrupts)
-	latency    *hdrhistogram.Histogram // from sending an interrupt to the handler's first instruction as this process sees it, in ns
+	exits      float64            // per interrupt
+	userspace  float64            // of these, to this process
+	control    float64            // exits that were subtracted, per interrupt
+	reasons    map[string]float64 // per interrupt; nil where the tracepoint is missing
+	posted     *uint64            // interrupts that KVM gave to the hardware to deliver, by its tracepoint
+	host       map[string]uint64  // what the host's own notifications counted (/proc/interrupts)
+	polled     *float64           // wake-ups from a halt that came while the vCPU polled, per interrupt; nil where the kernel does not count them
+	times      *latencies
 	missing    map[string]string
 }
 
@@ -119,19 +128,26 @@ type interruptedRun struct {
 	interrupts *kvmtrace.Interrupts
 	event      int        // the eventfd of an irqfd
 	vector     pci.Vector // of byInterrupt
-	latency    *hdrhistogram.Histogram
+	times      *latencies
+	turns      *turns    // of byInterrupt
+	due        time.Time // when the next interrupt is to be sent
+	wrote      time.Time // when the last one was: just before the system call
+	halts      uint64    // the vCPU's HLTs so far, then
 }
 
 // measureInterrupted makes the arm's guest, interrupts it n times, watches it without, and takes it away. With posts it also counts what KVM gave to the
 // hardware to deliver.
 func measureInterrupted(ctx context.Context, sys *kvm.System, cpus *processors, arm interruptedArm, n int, posts bool) (c *interruptedCounts, err error) {
-	r := &interruptedRun{arm: arm, cpus: cpus, event: -1, latency: hdrhistogram.New(1, interruptLimit.Nanoseconds(), 3)}
+	r := &interruptedRun{arm: arm, cpus: cpus, event: -1, times: newLatencies()}
 	missing := map[string]string{}
-	if r.guest, err = tinyguest.NewInterrupted(sys, arm.guest()); err != nil {
+	if r.guest, err = tinyguest.NewInterrupted(sys, r.tiny()); err != nil {
 		return nil, err
 	}
 	defer r.close()
 	if err := countable(r.guest.CPU); err != nil {
+		return nil, err
+	}
+	if err := r.setPolling(); err != nil {
 		return nil, err
 	}
 	if err := r.connect(); err != nil {
@@ -168,6 +184,11 @@ func measureInterrupted(ctx context.Context, sys *kvm.System, cpus *processors, 
 		return nil, err
 	}
 	first := r.guest.Ended()
+	polls, counted, err := r.polls()
+	if err != nil {
+		return nil, err
+	}
+	r.time(true)
 	window := &window{}
 	if window.start, err = r.now(); err != nil {
 		return nil, err
@@ -183,7 +204,12 @@ func measureInterrupted(ctx context.Context, sys *kvm.System, cpus *processors, 
 	if window.end, err = r.now(); err != nil {
 		return nil, err
 	}
+	r.time(false)
 	after, err := r.sample()
+	if err != nil {
+		return nil, err
+	}
+	polled, _, err := r.polls()
 	if err != nil {
 		return nil, err
 	}
@@ -202,8 +228,61 @@ func measureInterrupted(ctx context.Context, sys *kvm.System, cpus *processors, 
 	c.control = quietWindow.rate() * window.seconds() / float64(n)
 	c.exits = window.exits()/float64(n) - c.control
 	c.userspace = float64(window.end.userspace-window.start.userspace) / float64(n)
-	c.sent, c.seen, c.missing, c.latency = uint64(n), seen, missing, r.latency
+	c.sent, c.seen, c.missing, c.times = uint64(n), seen, missing, r.times
+	if counted && arm.halts {
+		each := float64(polled-polls) / float64(n)
+		c.polled = &each
+	}
 	return c, nil
+}
+
+// tiny is the arm's guest; where the local APIC is doorbell's its vCPU's turns are timed.
+func (r *interruptedRun) tiny() tinyguest.Interrupted {
+	g := r.arm.guest()
+	if r.arm.path.userAPIC {
+		r.turns = &turns{to: r.times.turning, base: time.Now()}
+		g.Controller = func(c vcpu.Controller) vcpu.Controller {
+			r.turns.Controller = c
+			return r.turns
+		}
+	}
+	return g
+}
+
+// time has the turns timed from here on, or no longer.
+func (r *interruptedRun) time(on bool) {
+	r.due = time.Now()
+	if r.turns != nil {
+		r.turns.on.Store(on)
+	}
+}
+
+// setPolling has a vCPU that halts poll before it sleeps, or not, whatever the module's parameter halt_poll_ns says.
+func (r *interruptedRun) setPolling() error {
+	if !r.arm.halts || r.arm.path.userAPIC {
+		return nil
+	}
+	can, err := r.guest.VM.CheckExtension(kvm.CapHaltPoll)
+	switch {
+	case err != nil:
+		return err
+	case can == 0 && r.arm.polls:
+		return &kvm.NotSupportedError{Feature: "halt polling for one machine", Reason: "KVM_CAP_HALT_POLL needs Linux 5.8 or newer"}
+	case can == 0:
+		return nil
+	}
+	polling := uint64(0)
+	if r.arm.polls {
+		polling = pollTime
+	}
+	return r.guest.VM.EnableCap(kvm.CapHaltPoll, polling)
+}
+
+// polls is how many wake-ups have come while the vCPU polled.
+func (r *interruptedRun) polls() (n uint64, known bool, err error) {
+	all, err := r.guest.CPU.Stats().Read()
+	n, known = all["halt_successful_poll"]
+	return n, known, err
 }
 
 // connect makes the arm's path.
@@ -256,6 +335,10 @@ func (r *interruptedRun) close() {
 
 // send sends one interrupt.
 func (r *interruptedRun) send() error {
+	r.wrote = time.Now()
+	if r.turns != nil {
+		r.turns.wrote.Store(int64(r.wrote.Sub(r.turns.base)))
+	}
 	switch r.arm.path {
 	case bySignalMSI:
 		_, err := r.guest.VM.SignalMSI(messageAddress, tinyguest.Vector)
@@ -302,7 +385,37 @@ func (r *interruptedRun) warmUp() error {
 	}
 	// The last one may be on its way still.
 	r.cpus.linger(10 * time.Millisecond)
-	return r.lower()
+	if err := r.lower(); err != nil || !r.arm.polls {
+		return err
+	}
+	return r.learnToPoll()
+}
+
+// learnToPoll interrupts the vCPU until it polls long enough to be woken from that.
+func (r *interruptedRun) learnToPoll() error {
+	before, known, err := r.polls()
+	if err == nil && !known {
+		err = &kvm.NotSupportedError{Feature: "a vCPU that polls", Reason: "KVM does not count halt_successful_poll"}
+	}
+	for start, inARow := time.Now(), 0; err == nil && inARow < pollsToLearn; {
+		if time.Since(start) > interruptLimit {
+			return fmt.Errorf("the vCPU was not woken while it polled in %v", interruptLimit)
+		}
+		if err = r.interrupt(r.guest.Ended() + 1); err != nil {
+			return err
+		}
+		var now uint64
+		if now, _, err = r.polls(); now > before {
+			inARow++
+		} else {
+			inARow = 0
+		}
+		before = now
+	}
+	// These were no part of it.
+	r.times.delivery.Reset()
+	r.times.sending.Reset()
+	return err
 }
 
 // interrupt sends one and waits until the guest has ended it, which makes it the number want.
@@ -311,29 +424,51 @@ func (r *interruptedRun) interrupt(want uint64) error {
 		if err := r.awaitHalt(); err != nil {
 			return err
 		}
+		r.due = time.Now()
 	}
-	sent := time.Now()
 	if err := r.send(); err != nil {
 		return err
 	}
 	if !r.cpus.await(func() bool { return r.guest.Begun() >= want }, interruptLimit) {
 		return fmt.Errorf("interrupt %d was not taken in %v", want, interruptLimit)
 	}
-	_ = r.latency.RecordValue(time.Since(sent).Nanoseconds()) // it is within the limit
+	record(r.times.delivery, time.Since(r.wrote))
+	record(r.times.sending, r.wrote.Sub(r.due))
 	if err := r.lower(); err != nil {
 		return err
 	}
 	if !r.cpus.await(func() bool { return r.guest.Ended() >= want }, interruptLimit) {
 		return fmt.Errorf("interrupt %d was not ended in %v", want, interruptLimit)
 	}
+	r.due = time.Now()
 	if r.arm.paced {
+		r.due = r.due.Add(betweenInterrupts)
 		r.cpus.linger(betweenInterrupts)
 	}
 	return nil
 }
 
+// awaitPoll waits until the vCPU has halted since the last interrupt was sent: then it polls, for pollTime.
+func (r *interruptedRun) awaitPoll() (err error) {
+	halted := r.cpus.await(func() bool {
+		var all map[string]uint64
+		if all, err = r.guest.CPU.Stats().Read(); err != nil || all["halt_exits"] > r.halts {
+			r.halts = all["halt_exits"]
+			return true
+		}
+		return false
+	}, interruptLimit)
+	if err == nil && !halted {
+		err = fmt.Errorf("the vCPU did not halt in %v", interruptLimit)
+	}
+	return err
+}
+
 // awaitHalt waits until the vCPU's thread sleeps: KVM says so by its statistic "blocking"; a kernel without it gets a moment.
 func (r *interruptedRun) awaitHalt() error {
+	if r.arm.polls {
+		return r.awaitPoll()
+	}
 	if r.arm.path.userAPIC {
 		if !r.cpus.await(r.guest.CPU.Asleep, interruptLimit) {
 			return fmt.Errorf("the vCPU did not halt in %v", interruptLimit)

@@ -11,6 +11,7 @@ import (
 	"doorbell/internal/probe"
 	"doorbell/internal/report"
 	"doorbell/internal/tinyguest"
+	"doorbell/vcpu"
 	"doorbell/vmm"
 )
 
@@ -25,12 +26,16 @@ const (
 type ipiArm struct {
 	to    tinyguest.Destination
 	by    tinyguest.Sending
-	halts bool // the other vCPU is halted
+	halts bool // the other vCPUs are halted
+	two   bool // there are two others; else one
 }
 
 func (a ipiArm) name() string {
 	to := map[tinyguest.Destination]string{tinyguest.ToSelf: "self", tinyguest.ToOther: "one", tinyguest.ToAllButSelf: "all but self"}[a.to]
 	by := map[tinyguest.Sending]string{tinyguest.ByXAPIC: "xAPIC", tinyguest.ByX2APIC: "x2APIC", tinyguest.ByHypercall: "PV IPI"}[a.by]
+	if a.two {
+		to += " of three"
+	}
 	if a.to == tinyguest.ToSelf {
 		return to + ", " + by
 	}
@@ -40,25 +45,39 @@ func (a ipiArm) name() string {
 	return to + ", " + by + ", running"
 }
 
-func ipiArms() (arms []ipiArm) {
+// ipiArms are those for which there are processors: a broadcast to more than one takes a third.
+func ipiArms(three bool) (arms []ipiArm) {
 	for _, by := range []tinyguest.Sending{tinyguest.ByXAPIC, tinyguest.ByX2APIC} {
-		arms = append(arms, ipiArm{tinyguest.ToSelf, by, false})
+		arms = append(arms, ipiArm{to: tinyguest.ToSelf, by: by})
 	}
 	for _, halts := range []bool{false, true} {
 		for _, by := range []tinyguest.Sending{tinyguest.ByXAPIC, tinyguest.ByX2APIC, tinyguest.ByHypercall} {
-			arms = append(arms, ipiArm{tinyguest.ToOther, by, halts})
+			arms = append(arms, ipiArm{to: tinyguest.ToOther, by: by, halts: halts})
 		}
-		arms = append(arms, ipiArm{tinyguest.ToAllButSelf, tinyguest.ByX2APIC, halts})
+		arms = append(arms, ipiArm{to: tinyguest.ToAllButSelf, by: tinyguest.ByX2APIC, halts: halts})
+		if three {
+			for _, by := range []tinyguest.Sending{tinyguest.ByX2APIC, tinyguest.ByHypercall} {
+				arms = append(arms, ipiArm{tinyguest.ToAllButSelf, by, halts, true})
+			}
+		}
 	}
 	return arms
 }
 
-// ipiCounts are exits per IPI, less what the same vCPUs have in the same time without.
+// others is how many vCPUs there are beside the sender.
+func (a ipiArm) others() int {
+	if a.two {
+		return 2
+	}
+	return 1
+}
+
+// ipiCounts are exits per IPI, less what the same vCPUs have in the same time without; those of two targets are a target's mean.
 type ipiCounts struct {
 	sender, target float64
 }
 
-// ipiMoment is how many exits both vCPUs have had.
+// ipiMoment is how many exits the sender has had, and the others together.
 type ipiMoment struct {
 	at             time.Time
 	sender, target uint64
@@ -66,7 +85,7 @@ type ipiMoment struct {
 
 // measureIPI makes the arm's guest, has it send its IPIs, and watches it before.
 func measureIPI(sys *kvm.System, cpus *processors, arm ipiArm) (c *ipiCounts, err error) {
-	g, err := tinyguest.NewIPI(sys, tinyguest.IPI{To: arm.to, By: arm.by, Halts: arm.halts, Count: ipiCount, Vendor: kvm.HostVendor()})
+	g, err := tinyguest.NewIPI(sys, tinyguest.IPI{To: arm.to, By: arm.by, Others: arm.others(), Halts: arm.halts, Count: ipiCount, Vendor: kvm.HostVendor()})
 	if err != nil {
 		return nil, err
 	}
@@ -78,18 +97,32 @@ func measureIPI(sys *kvm.System, cpus *processors, arm ipiArm) (c *ipiCounts, er
 	if err := cpus.place(g.Second.TID()); err != nil {
 		return nil, err
 	}
-	g.CPU.Run()
-	g.Second.Run()
-	defer func() { err = errors.Join(err, halt(g.CPU, g.Second)) }()
+	all := []*vcpu.CPU{g.CPU, g.Second}
+	if arm.two {
+		if err := placeOn(g.Third.TID(), cpus.third); err != nil {
+			return nil, err
+		}
+		all = append(all, g.Third)
+	}
+	for _, c := range all {
+		c.Run()
+	}
+	defer func() { err = errors.Join(err, halt(all...)) }()
 	now := func() (m ipiMoment, err error) {
 		if m.sender, err = exitsOf(g.CPU); err != nil {
 			return m, err
 		}
-		m.target, err = exitsOf(g.Second)
+		for _, c := range all[1:] {
+			exits, err := exitsOf(c)
+			if err != nil {
+				return m, err
+			}
+			m.target += exits
+		}
 		m.at = time.Now()
-		return m, err
+		return m, nil
 	}
-	time.Sleep(50 * time.Millisecond) // until both wait
+	time.Sleep(50 * time.Millisecond) // until all wait
 	var m [4]ipiMoment
 	for i := range m[:2] { // nothing happens
 		if m[i], err = now(); err != nil {
@@ -98,34 +131,39 @@ func measureIPI(sys *kvm.System, cpus *processors, arm ipiArm) (c *ipiCounts, er
 		for end := time.Now().Add(controlTime); i == 0 && time.Now().Before(end); time.Sleep(ipiPoll) {
 		}
 	}
-	target := 1
-	if arm.to == tinyguest.ToSelf {
-		target = 0
+	targets := []int{1}
+	switch {
+	case arm.to == tinyguest.ToSelf:
+		targets = []int{0}
+	case arm.two:
+		targets = []int{1, 2}
 	}
 	if m[2], err = now(); err != nil {
 		return nil, err
 	}
 	g.Go()
 	for start := time.Now(); ; time.Sleep(ipiPoll) {
-		if _, ended := g.IPIs(target); ended >= ipiCount {
+		if _, ended := g.IPIs(targets...); ended >= ipiCount {
 			break
 		}
 		if time.Since(start) > 2*interruptLimit {
-			sent, ended := g.IPIs(target)
+			sent, ended := g.IPIs(targets...)
 			return nil, fmt.Errorf("%d IPIs sent, %d ended after %v", sent, ended, 2*interruptLimit)
 		}
 	}
 	if m[3], err = now(); err != nil {
 		return nil, err
 	}
-	if sent, ended := g.IPIs(target); sent != ipiCount || ended != ipiCount {
-		return nil, fmt.Errorf("the figures do not balance: %d IPIs sent, %d ended", sent, ended)
+	for _, target := range targets {
+		if sent, ended := g.IPIs(target); sent != ipiCount || ended != ipiCount {
+			return nil, fmt.Errorf("the figures do not balance: %d IPIs sent, %d ended by vCPU %d", sent, ended, target)
+		}
 	}
 	share := m[3].at.Sub(m[2].at).Seconds() / m[1].at.Sub(m[0].at).Seconds()
 	less := func(from, to, quietFrom, quietTo uint64) float64 {
 		return (float64(to-from) - float64(quietTo-quietFrom)*share) / ipiCount
 	}
-	return &ipiCounts{sender: less(m[2].sender, m[3].sender, m[0].sender, m[1].sender), target: less(m[2].target, m[3].target, m[0].target, m[1].target)}, nil
+	return &ipiCounts{sender: less(m[2].sender, m[3].sender, m[0].sender, m[1].sender), target: less(m[2].target, m[3].target, m[0].target, m[1].target) / float64(arm.others())}, nil
 }
 
 // IPI is the experiment `ipi`: what an interrupt from one vCPU to another costs.
@@ -136,7 +174,7 @@ func IPI(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.Resu
 		return nil, nil, err
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
-	arms := ipiArms()
+	arms := ipiArms(b.cpus.third >= 0)
 	sender, target := make([]spread, len(arms)), make([]spread, len(arms))
 	order := newRounds(ipiRounds)
 	failures := order.each(ctx, cfg, "ipi", namesOf(arms, ipiArm.name), func(i int) error {
@@ -147,10 +185,13 @@ func IPI(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.Resu
 		sender[i], target[i] = append(sender[i], c.sender), append(target[i], c.target)
 		return nil
 	})
-	e := report.Experiment{Name: "ipi", Missing: map[string]string{"TLB shootdown": "it takes a guest's kernel, and there is none in these guests"}, Parameters: order.parameters(),
-		Literature: literaturePaths, Table: &report.Table{Columns: []string{"to, by, target", "exits of the sender", "least", "most", "of the target", "least", "most"}}}
+	e := report.Experiment{Name: "ipi", Missing: map[string]string{}, Parameters: order.parameters(),
+		Literature: literaturePaths, Table: &report.Table{Columns: []string{"to, by, target", "exits of the sender", "least", "most", "of a target", "least", "most"}}}
 	e.Parameters["ipis_per_round"] = ipiCount
-	picture := &report.Plot{Title: "exits per IPI", Parts: []string{"of the sender", "of the target"}}
+	if b.cpus.third < 0 {
+		e.Missing["all but self of three"] = "three vCPUs that run at once need three processors"
+	}
+	picture := &report.Plot{Title: "exits per IPI", Parts: []string{"of the sender", "of a target"}}
 	e.Plots = []*report.Plot{picture}
 	var parts []string
 	for i, a := range arms {
@@ -174,7 +215,7 @@ func IPI(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.Resu
 	if len(e.Rows) == 0 {
 		return nil, nil, fmt.Errorf("none of the IPIs could be measured: %v", e.Missing)
 	}
-	e.Finding = "exits per IPI, of both vCPUs: " + strings.Join(parts, "; ")
-	doc.Experiments = []report.Experiment{e}
+	e.Finding = "exits per IPI, of the sender and a target: " + strings.Join(parts, "; ")
+	doc.Experiments = []report.Experiment{b.cpus.placed(e)}
 	return doc, nil, nil
 }

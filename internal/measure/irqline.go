@@ -210,6 +210,6 @@ func IRQLine(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.
 		return nil, nil, fmt.Errorf("nothing was measured: %v", e.Missing)
 	}
 	e.Finding = "handlers that ran in vain for each that had something to do: " + strings.Join(parts, "; ")
-	doc.Experiments = []report.Experiment{e}
+	doc.Experiments = []report.Experiment{b.cpus.placed(e)}
 	return doc, nil, nil
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"doorbell/images"
 	"doorbell/internal/probe"
 	"doorbell/internal/report"
 	"doorbell/vmm"
@@ -15,10 +16,11 @@ import (
 // Experiment is one that `doorbell measure` can run.
 type Experiment struct {
 	Name     string
-	Question string // what it answers, for --list
-	Arms     string // what it compares or breaks down
-	Named    bool   // it runs only if it is named: it needs a device, or all of them together would take too long
-	Bare     bool   // it makes its own guests and takes none of the flags that describe one; it has no result
+	Question string           // what it answers, for --list
+	Arms     string           // what it compares or breaks down
+	Named    bool             // it runs only if it is named: it needs a device, or all of them together would take too long
+	Bare     bool             // it makes its own guests and takes none of the flags that describe one; it has no result
+	Guests   []images.Release // guests that it boots besides the one of the flags
 	Run      func(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Result, error)
 }
 
@@ -27,7 +29,7 @@ func Experiments() []Experiment {
 	return []Experiment{
 		{Name: "boot", Run: Boot, Question: "what does a boot cost?", Arms: "exits by reason, vCPU and device; a time line of phases"},
 		{Name: "paths", Run: Paths, Bare: true, Question: "what does one interrupt cost, by the way that it takes?",
-			Arms: "IRQ_LINE edge and level, SIGNAL_MSI, irqfd MSI and pin, KVM_INTERRUPT; running, halted; EOI that exits, PV EOI"},
+			Arms: "IRQ_LINE edge and level, SIGNAL_MSI, irqfd MSI and pin, KVM_INTERRUPT; running, polling, halted; EOI that exits, PV EOI"},
 		{Name: "posted", Run: Posted, Bare: true, Question: "are interrupts posted to a running vCPU, and what do they cost?",
 			Arms: "running, halted; SIGNAL_MSI, irqfd; xAPIC, x2APIC; APIC virtualization on and off"},
 		{Name: "storm", Run: Storm, Bare: true, Question: "what if the handler ends its interrupt before it quiets the device?",
@@ -36,14 +38,24 @@ func Experiments() []Experiment {
 			Arms: "two devices on one level pin, two with a vector each; one alone, in turns, both at once: handlers run in vain"},
 		{Name: "ipi", Run: IPI, Bare: true, Named: true, Question: "what does an interrupt from one vCPU to another cost?",
 			Arms: "self, one, all but self; xAPIC, x2APIC, PV IPI; running, halted; exits of the sender and of the target"},
+		{Name: "shootdown", Run: Shootdown, Named: true, Question: "what does it cost a guest to have another vCPU forget a translation?",
+			Arms: "a page mapped, protected, unmapped; the other vCPU idle, spinning in another address space, in the same: TLB shootdowns"},
 		{Name: "coalesce", Run: Coalesce, Question: "what does it spare to put interrupts off, and what does it cost?",
-			Arms: "none, 4 and 16 frames, 5 and 20 ms; packets per interrupt, exits per packet, a request's time"},
+			Arms: "none, 4 and 16 frames, 5 and 20 ms, NAPI's deferral, busy polling; packets per interrupt, exits per packet, a request's time"},
+		{Name: "affinity", Run: Affinity, Named: true, Question: "does steering pay?",
+			Arms: "queue, vector and application on one vCPU; crossed; RPS; one queue for all; IPIs and wakeups per packet"},
 		{Name: "barrier", Run: Barrier, Bare: true, Question: "why does a doorbell need a barrier?",
 			Arms: "a ring's publish-then-check by two threads, with a full barrier and without; lost notifications per million"},
 		{Name: "notify", Run: Notify, Bare: true, Question: "what does it take to wake a thread on the host?",
-			Arms: "eventfd, pipe, futex, signal; one waiter, several; alone, in bursts: coalesced wake-ups"},
+			Arms: "eventfd, pipe, futex, signal, io_uring; one waiter, several; alone, in bursts: coalesced wake-ups"},
 		{Name: "timer", Run: Timer, Named: true, Question: "what does idling cost, and a tick those that work?",
 			Arms: "tickless, periodic tick, LAPIC one-shot; busy with a tick, busy with nohz_full"},
+		{Name: "zerocopy", Run: ZeroCopy, Bare: true, Named: true, Question: "from which size does remapping beat copying?",
+			Arms: "64 B to 4 MiB; copying, remapping, exchanging pages; one thread, two, one for each processor: times in proportion, faults, TLB shootdowns"},
+		{Name: "ledger", Run: Ledger, Bare: true, Named: true, Question: "what does doorbell's own counting cost?",
+			Arms: "exits to doorbell with its ledger and with none, with KVM's tracepoint and without: parts of an exit's round trip"},
+		{Name: "threaded", Run: Threaded, Named: true, Guests: ThreadedGuests, Question: "where does an interrupt's handler run in Linux, and where the work that it puts off?",
+			Arms: "Debian's cloud kernel, the same with threadirqs, PREEMPT_RT; softirq, tasklet, workqueue, threaded handler; idle, busy"},
 		{Name: "modes", Run: Modes, Named: true, Question: "what do three sets of interrupt controllers cost the same guest?", Arms: "kernel, split, user; exits, vectors, EOIs, kicks"},
 		{Name: "vfio", Run: VFIO, Named: true, Question: "what does a network card cost that is passed through?",
 			Arms: "passed through; the same card behind virtio-net; needs --device vfio=ADDRESS"},
@@ -71,8 +83,16 @@ func Find(names []string) (Set, error) {
 	return found, nil
 }
 
-// Set is experiments that run one after the other, into one report.
+// Set is experiments that run one after the other, into one report, with fewer rounds than each has alone.
 type Set []Experiment
+
+// Guests are those that they boot besides the one of a user's flags.
+func (s Set) Guests() (all []images.Release) {
+	for _, e := range s {
+		all = append(all, e.Guests...)
+	}
+	return all
+}
 
 // Run runs them. One that fails, or that ctx's end keeps from running, has its reason in the report; the error is for a set of which nothing ran. The result
 // is the last guest's, nil if there was none.
@@ -80,6 +100,7 @@ func (s Set) Run(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Re
 	if len(s) == 1 {
 		return s[0].Run(ctx, cfg)
 	}
+	ctx = short(ctx)
 	doc := &report.Document{Environment: probe.Host()}
 	var last *vmm.Result
 	var failures []error

@@ -1,13 +1,13 @@
 package measure
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-
+	"maps"
 	"strings"
 
-	"doorbell/internal/kvm"
 	"doorbell/internal/probe"
 	"doorbell/internal/report"
 	"doorbell/internal/traffic"
@@ -19,6 +19,7 @@ import (
 // The load that every guest of `modes` gets, behind user-mode networking: bytes of a stream each way for each vCPU, and small requests, one
 // after the other.
 const (
+	modesRounds      = 2
 	modesStreamBytes = 1 << 20
 	modesRequests    = 200
 )
@@ -28,39 +29,47 @@ const (
 func Modes(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Result, error) {
 	cfg.Vectors = true
 	doc := &report.Document{Environment: probe.Host()}
-	var columns []column
-	missing := map[string]string{}
+	columns := make([][]column, len(irqchip.Names))
 	var last *vmm.Result
-	for i, chip := range irqchip.Names {
-		cfg.Warn("measure modes: %d of %d: %s", i+1, len(irqchip.Names), chip)
-		cfg.IRQChip = chip
-		res, err := runMode(ctx, cfg)
-		var lacks *kvm.NotSupportedError
-		switch {
-		case errors.As(err, &lacks):
-			missing[chip] = lacks.Error()
-			continue
-		case err != nil && res == nil:
-			return nil, nil, fmt.Errorf("%s: %w", chip, err)
-		case err != nil:
-			missing[chip] = err.Error()
-		case res.Account.IRQChip != chip:
-			missing[chip] = "this host's kernel has no in-kernel IOAPIC"
-			continue
+	order := newRounds(modesRounds)
+	failures := order.each(ctx, cfg, "modes", irqchip.Names, func(i int) error {
+		c := cfg
+		c.IRQChip = irqchip.Names[i]
+		res, err := runMode(ctx, c)
+		if err == nil && res.Account.IRQChip != c.IRQChip {
+			err = errors.New("this host's kernel has no in-kernel IOAPIC")
+			res = nil
 		}
-		last = res
+		if res != nil {
+			last = res
+		}
 		if err == nil {
-			columns = append(columns, newModeColumn(res))
+			columns[i] = append(columns[i], newModeColumn(res))
 		}
-		if res.End != vmm.PoweredOff {
-			break // stopped by the user, or crashed: what has finished is kept
-		}
-	}
+		return err
+	})
 	if last == nil {
-		return nil, nil, fmt.Errorf("none of the controllers could be measured: %v", missing)
+		return nil, nil, fmt.Errorf("none of the controllers could be measured: %w", cmp.Or(errors.Join(failures...), context.Cause(ctx)))
 	}
-	doc.Experiments = []report.Experiment{modesExperiment(columns, missing, doc.Environment.Emulated)}
+	e := report.Experiment{Name: "modes", Rows: []map[string]any{}, Missing: map[string]string{}, Parameters: order.parameters()}
+	e.Parameters["vcpus"] = cfg.VCPUs
+	var arms []modeArm
+	for i, chip := range irqchip.Names {
+		if missed(&e, chip, failures[i], context.Cause(ctx), len(columns[i]), order.n) {
+			continue
+		}
+		c, bounds := columnOf(chip, columns[i])
+		arms = append(arms, modeArm{c, bounds})
+	}
+	modesExperiment(&e, arms, doc.Environment.Emulated)
+	doc.Experiments = []report.Experiment{e}
 	return doc, last, nil
+}
+
+// modeArm is what the rounds of one set of controllers gave.
+type modeArm struct {
+	column
+	bounds map[string]any
 }
 
 // runMode boots one guest and gives it the load.
@@ -157,16 +166,22 @@ func newModeColumn(r *vmm.Result) column {
 }
 
 // modesExperiment puts the columns side by side.
-func modesExperiment(columns []column, missing map[string]string, emulated bool) report.Experiment {
-	e := report.Experiment{Name: "modes", Rows: []map[string]any{}, Missing: missing}
-	for _, c := range columns {
+func modesExperiment(e *report.Experiment, arms []modeArm, emulated bool) {
+	columns := make([]column, len(arms))
+	for i, a := range arms {
+		columns[i] = a.column
+	}
+	for i, c := range columns {
 		if base := columns[0].figures["boot_to_userspace_s"]; base != nil && c.figures["boot_to_userspace_s"] != nil && columns[0].name == irqchip.KernelName {
 			ratio := *c.figures["boot_to_userspace_s"] / *base
 			c.figures["boot_ratio"] = &ratio
 		}
 		row := c.row("irqchip", modeFigures)
+		maps.Copy(row, arms[i].bounds)
 		if emulated {
-			row["boot_to_userspace_s"] = nil
+			for _, name := range []string{"boot_to_userspace_s", "boot_to_userspace_s_low", "boot_to_userspace_s_high"} {
+				row[name] = nil
+			}
 			row["not_measured"] = map[string]string{"boot_to_userspace_s": emulatedClock}
 		}
 		e.Rows = append(e.Rows, row)
@@ -174,7 +189,6 @@ func modesExperiment(columns []column, missing map[string]string, emulated bool)
 	e.Finding = modesFinding(columns)
 	e.Table = sideBySide(columns, modeFigures)
 	e.Plots = []*report.Plot{columnsPlot("exits per interrupt that the guest saw", columns, "exits_per_interrupt")}
-	return e
 }
 
 // modesFinding is the difference in one sentence.

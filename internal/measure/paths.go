@@ -5,22 +5,23 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 
 	"doorbell/internal/kvm"
 	"doorbell/internal/probe"
 	"doorbell/internal/report"
 	"doorbell/vmm"
-
-	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
 // What each arm of `paths` does in a round.
 const (
-	pathRounds     = 3
-	pathInterrupts = 200
+	pathRounds = 3
+	// Where times mean something there are enough interrupts for a percentile of 99.9.
+	pathInterrupts, pathTimedInterrupts = 200, 1000
 )
 
-// pathArms are the paths, to a vCPU that runs and to one that has halted; where the local APIC is KVM's also with an EOI that need not exit.
+// pathArms are the paths, to a vCPU that runs and to one that has halted; where the local APIC is KVM's also with an EOI that need not exit, and to one that
+// has halted and polls.
 func pathArms() (arms []interruptedArm) {
 	for _, halts := range []bool{false, true} {
 		for _, p := range []path{byLineEdge, byLineLevel, bySignalMSI, byIRQFD, byIRQFDPin, byInterrupt} {
@@ -31,6 +32,9 @@ func pathArms() (arms []interruptedArm) {
 			}
 		}
 	}
+	for _, p := range []path{bySignalMSI, byIRQFD, byIRQFDPin} {
+		arms = append(arms, interruptedArm{path: p, x2apic: true, halts: true, polls: true, paced: true})
+	}
 	return arms
 }
 
@@ -39,17 +43,20 @@ type pathRow struct {
 	interruptedArm
 	sent, seen uint64
 	figures    map[string]spread
-	latency    *hdrhistogram.Histogram
+	times      *latencies
 }
 
 // add takes a round's counts.
 func (r *pathRow) add(c *interruptedCounts) {
 	r.sent, r.seen = r.sent+c.sent, r.seen+c.seen
-	r.latency.Merge(c.latency)
+	r.times.add(c.times)
 	put := func(name string, v float64) { r.figures[name] = append(r.figures[name], v) }
 	put("exits_per_interrupt", c.exits)
 	put("userspace_exits_per_interrupt", c.userspace)
 	put("host_exits_per_interrupt", c.control)
+	if c.polled != nil {
+		put("wakeups_while_polling_per_interrupt", *c.polled)
+	}
 	if parts := c.parts(); parts != nil {
 		put("completion_exits_per_interrupt", parts["eoi"])
 		put("delivery_exits_per_interrupt", parts["kick"]+parts["hlt"]+parts["window"]+parts["other"])
@@ -86,11 +93,15 @@ func Paths(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.Re
 	missing := map[string]string{}
 	rows := make([]pathRow, 0, len(pathArms()))
 	for _, a := range pathArms() {
-		rows = append(rows, pathRow{interruptedArm: a, figures: map[string]spread{}, latency: hdrhistogram.New(1, interruptLimit.Nanoseconds(), 3)})
+		rows = append(rows, pathRow{interruptedArm: a, figures: map[string]spread{}, times: newLatencies()})
 	}
-	order := newRounds(pathRounds)
+	unclocked, interrupts := noTimes(doc.Environment.Emulated, b.cpus), pathTimedInterrupts
+	if unclocked != "" {
+		interrupts = pathInterrupts
+	}
+	order := newRounds(roundsIn(ctx, pathRounds))
 	failures := order.each(ctx, cfg, "paths", namesOf(rows, pathRow.name), func(arm int) error {
-		c, err := measureInterrupted(ctx, b.sys, b.cpus, rows[arm].interruptedArm, pathInterrupts, false)
+		c, err := measureInterrupted(ctx, b.sys, b.cpus, rows[arm].interruptedArm, interrupts, false)
 		if err != nil {
 			return err
 		}
@@ -99,9 +110,9 @@ func Paths(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.Re
 		return nil
 	})
 	e := report.Experiment{Name: "paths", Missing: missing, Parameters: order.parameters(), Table: &report.Table{
-		Columns: []string{"path, target, EOI", "exits per interrupt", "least", "most", "delivery", "completion", "to doorbell", "host's own, subtracted"},
+		Columns: []string{"path, target, EOI", "exits per interrupt", "least", "most", "delivery", "completion", "to doorbell", "host's own, subtracted", "woken while polling"},
 	}}
-	e.Parameters["interrupts_per_round"] = pathInterrupts
+	e.Parameters["interrupts_per_round"] = interrupts
 	virtualized, _ := kvm.VirtualizesAPIC()
 	picture := &report.Plot{Title: "exits per interrupt", Parts: []string{"to deliver it", "to end it"}}
 	e.Plots, e.Literature = []*report.Plot{picture}, literaturePaths
@@ -112,15 +123,23 @@ func Paths(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.Re
 			missing[name] = why
 			continue
 		}
-		e.Rows = append(e.Rows, r.row(virtualized, noTimes(doc.Environment.Emulated, b.cpus)))
-		e.Table.Rows = append(e.Table.Rows, r.cells(name))
+		e.Rows = append(e.Rows, r.row(virtualized, unclocked))
+		cells := r.cells(name)
+		if unclocked == "" {
+			cells = append(cells, r.times.cells()...)
+		}
+		e.Table.Rows = append(e.Table.Rows, cells)
 		picture.Bars = append(picture.Bars, r.bar(name))
+	}
+	if unclocked == "" {
+		e.Table.Columns = append(e.Table.Columns, latencyColumns...)
+		e.Plots = append(e.Plots, latencyPlots(rows)...)
 	}
 	if len(e.Rows) == 0 {
 		return nil, nil, fmt.Errorf("none of the paths could be measured: %v", missing)
 	}
 	e.Finding = pathsFinding(rows)
-	doc.Experiments = []report.Experiment{e}
+	doc.Experiments = []report.Experiment{b.cpus.placed(e)}
 	return doc, nil, nil
 }
 
@@ -144,21 +163,14 @@ func (r *pathRow) row(virtualized bool, noTimes string) map[string]any {
 	for _, name := range pathFigures() {
 		r.figures[name].into(row, name)
 	}
-	for name, q := range map[string]float64{"latency_p50_ns": 50, "latency_p99_ns": 99, "latency_max_ns": 100} {
-		row[name] = nil
-		if noTimes == "" {
-			row[name] = r.latency.ValueAtQuantile(q)
-		}
-	}
-	if noTimes != "" {
-		row["not_measured"] = map[string]string{"latency_p50_ns": noTimes, "latency_p99_ns": noTimes, "latency_max_ns": noTimes}
-	}
+	r.times.into(row, noTimes)
 	return row
 }
 
 // pathFigures are the figures of a row that have rounds.
 func pathFigures() []string {
-	names := []string{"exits_per_interrupt", "delivery_exits_per_interrupt", "completion_exits_per_interrupt", "userspace_exits_per_interrupt", "host_exits_per_interrupt"}
+	names := []string{"exits_per_interrupt", "delivery_exits_per_interrupt", "completion_exits_per_interrupt", "userspace_exits_per_interrupt", "host_exits_per_interrupt",
+		"wakeups_while_polling_per_interrupt"}
 	for _, p := range partNames() {
 		names = append(names, p+"_exits_per_interrupt")
 	}
@@ -182,14 +194,32 @@ func (r *pathRow) cells(name string) []string {
 	number(r.figures["exits_per_interrupt"].median())
 	number(low)
 	number(high)
-	for _, f := range []string{"delivery", "completion", "userspace", "host"} {
-		if s := r.figures[f+"_exits_per_interrupt"]; len(s) > 0 {
+	for _, f := range []string{"delivery_exits", "completion_exits", "userspace_exits", "host_exits", "wakeups_while_polling"} {
+		if s := r.figures[f+"_per_interrupt"]; len(s) > 0 {
 			number(s.median())
 		} else {
 			cells = append(cells, "-")
 		}
 	}
 	return cells
+}
+
+// latencyPlots have a picture for each path, of the latencies by what the vCPU does. PV EOI has no part in them.
+func latencyPlots(rows []pathRow) (plots []*report.Plot) {
+	for i := range rows {
+		r := &rows[i]
+		if r.pvEOI || r.times.delivery.TotalCount() == 0 {
+			continue
+		}
+		title := r.path.name + ": ns from the system call to the handler, by percentile"
+		at := slices.IndexFunc(plots, func(p *report.Plot) bool { return p.Title == title })
+		if at < 0 {
+			at = len(plots)
+			plots = append(plots, &report.Plot{Title: title})
+		}
+		plots[at].Lines = append(plots[at].Lines, r.times.line(r.target()))
+	}
+	return plots
 }
 
 // pathsFinding names the cheapest and the dearest way.

@@ -46,7 +46,7 @@ func Posted(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.R
 	if len(e.rows) == 0 {
 		return nil, nil, fmt.Errorf("none of the ways to interrupt a guest could be measured: %v", e.missing)
 	}
-	doc.Experiments = []report.Experiment{e.report()}
+	doc.Experiments = []report.Experiment{cpus.placed(e.report())}
 	return doc, nil, nil
 }
 

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"time"
 
+	"doorbell/internal/report"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -14,6 +16,7 @@ import (
 // interrupts the guest. On a host with one processor they are the same, and the guest is interrupted whenever the injector runs.
 type processors struct {
 	target, injector int
+	third            int         // of a second vCPU; -1: there is none
 	before           unix.CPUSet // what this process was allowed
 	scheduler        int         // GOMAXPROCS as it was
 }
@@ -29,7 +32,10 @@ func takeProcessors() (*processors, error) {
 		return nil, fmt.Errorf("list the processors: %w", err)
 	}
 	cpus := members(&p.before)
-	p.injector, p.target = cpus[0], cpus[len(cpus)-1] // a process has one at least
+	p.injector, p.target, p.third = cpus[0], cpus[len(cpus)-1], -1 // a process has one at least
+	if len(cpus) > 2 {
+		p.third = cpus[1]
+	}
 	var one unix.CPUSet
 	one.Set(p.injector)
 	p.scheduler = runtime.GOMAXPROCS(runtime.NumCPU() + spareProcessors)
@@ -46,15 +52,26 @@ func members(set *unix.CPUSet) (cpus []int) {
 	return cpus
 }
 
+// placed says in an experiment where its threads were.
+func (p *processors) placed(e report.Experiment) report.Experiment {
+	if e.Parameters == nil {
+		e.Parameters = map[string]any{}
+	}
+	e.Parameters["pinned"] = fmt.Sprintf("vCPU to processor %d, all else to %d", p.target, p.injector)
+	return e
+}
+
 // shared says that there is one processor for both.
 func (p *processors) shared() bool { return p.target == p.injector }
 
 // place puts a vCPU's thread on its processor.
-func (p *processors) place(tid int) error {
+func (p *processors) place(tid int) error { return placeOn(tid, p.target) }
+
+func placeOn(tid, cpu int) error {
 	var one unix.CPUSet
-	one.Set(p.target)
+	one.Set(cpu)
 	if err := unix.SchedSetaffinity(tid, &one); err != nil {
-		return fmt.Errorf("put thread %d on processor %d: %w", tid, p.target, err)
+		return fmt.Errorf("put thread %d on processor %d: %w", tid, cpu, err)
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"doorbell/internal/report"
 	"doorbell/vmm"
 )
 
@@ -16,6 +17,22 @@ import (
 type rounds struct {
 	n    int
 	seed uint64 // of the orders
+}
+
+// shortRounds are those of an experiment that runs with the other short ones, which together are to be done while somebody waits.
+const shortRounds = 2
+
+type shortKey struct{}
+
+// short marks that an experiment runs with the other short ones.
+func short(ctx context.Context) context.Context { return context.WithValue(ctx, shortKey{}, true) }
+
+// roundsIn is n, or as many as an experiment has among the short ones.
+func roundsIn(ctx context.Context, n int) int {
+	if ctx.Value(shortKey{}) != nil {
+		return min(n, shortRounds)
+	}
+	return n
 }
 
 // newRounds chooses a seed.
@@ -34,16 +51,31 @@ func (r rounds) run(ctx context.Context, arms int, measure func(round, arm int))
 	}
 }
 
-// each runs an experiment's arms in every round, and says which one is on. It returns what went wrong with each.
+// each runs an experiment's arms in every round, and says which one is on and how long the rest will take, by what those before took. It returns what went wrong with each.
 func (r rounds) each(ctx context.Context, cfg vmm.Config, experiment string, names []string, measure func(arm int) error) []error {
 	failures := make([]error, len(names))
-	done := 0
+	done, all, start := 0, r.n*len(names), time.Now()
 	r.run(ctx, len(names), func(_, i int) {
+		left := ""
+		if done > 0 {
+			left = timeLeft(time.Since(start) / time.Duration(done) * time.Duration(all-done))
+		}
 		done++
-		cfg.Warn("measure %s: %d of %d: %s", experiment, done, r.n*len(names), names[i])
-		failures[i] = errors.Join(failures[i], measure(i))
+		cfg.Warn("measure %s: %d of %d: %s%s", experiment, done, all, names[i], left)
+		// What fails in every round for one reason has it once.
+		if err := measure(i); err != nil && (failures[i] == nil || !strings.Contains(failures[i].Error(), err.Error())) {
+			failures[i] = errors.Join(failures[i], err)
+		}
 	})
 	return failures
+}
+
+// timeLeft is for people: nothing if there is next to none.
+func timeLeft(d time.Duration) string {
+	if d < time.Second {
+		return ""
+	}
+	return fmt.Sprintf(" (about %.0f s left)", d.Seconds())
 }
 
 // absent is why an arm has no row: a round failed, or none ran before ctx ended; "" if it has one.
@@ -55,6 +87,21 @@ func absent(ctx context.Context, failure error, ran int) string {
 		return fmt.Sprint(context.Cause(ctx))
 	}
 	return ""
+}
+
+// missed says that an arm has no row, and the experiment why: its own failure, or the run's before it had one. An arm of which only some rounds failed has a
+// row of the others.
+func missed(e *report.Experiment, arm string, failure, run error, ran, rounds int) bool {
+	if failure == nil && ran == 0 {
+		failure = errors.Join(run, errors.New("it did not run"))
+	}
+	if failure != nil {
+		if ran > 0 {
+			arm = fmt.Sprintf("%s (%d of %d rounds)", arm, rounds-ran, rounds)
+		}
+		e.Missing[arm] = strings.ReplaceAll(failure.Error(), "\n", "; ")
+	}
+	return ran == 0
 }
 
 // namesOf are what arms are called.

@@ -179,7 +179,7 @@ func Storm(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.Re
 	arms := stormArms()
 	deliveries, exits := make([]spread, len(arms)), make([]spread, len(arms))
 	total := make([]stormCounts, len(arms))
-	order := newRounds(stormRounds)
+	order := newRounds(roundsIn(ctx, stormRounds))
 	failures := order.each(ctx, cfg, "storm", namesOf(arms, stormArm.name), func(i int) error {
 		c, err := measureStorm(ctx, b.sys, b.cpus, arms[i])
 		if err != nil {
@@ -230,6 +230,6 @@ func Storm(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.Re
 	}
 	right, wrong := median[stormArm{tinyguest.QuietBeforeEOI, ""}], median[stormArm{tinyguest.QuietAfterEOI, ""}]
 	e.Finding = fmt.Sprintf("a handler that quiets its device before the EOI took %.2f interrupts per assertion of a level line, one that does so after it %.2f", right, wrong)
-	doc.Experiments = []report.Experiment{e}
+	doc.Experiments = []report.Experiment{b.cpus.placed(e)}
 	return doc, nil, nil
 }

@@ -21,6 +21,24 @@ type figure struct{ name, title string }
 
 func (c *column) set(name string, v float64) { c.figures[name] = &v }
 
+// columnOf is what the rounds of one arm gave: of each figure the median, and its bounds by the figure's name with _low and _high.
+func columnOf(name string, rounds []column) (c column, bounds map[string]any) {
+	c, bounds = column{name: name, figures: map[string]*float64{}}, map[string]any{}
+	all := map[string]spread{}
+	for _, r := range rounds {
+		for figure, v := range r.figures {
+			if v != nil {
+				all[figure] = append(all[figure], *v)
+			}
+		}
+	}
+	for figure, s := range all {
+		c.set(figure, s.median())
+		bounds[figure+"_low"], bounds[figure+"_high"] = s.bounds()
+	}
+	return c, bounds
+}
+
 // row is the column as a row of a report, in which the arm has that key; figures without a value are null.
 func (c *column) row(arm string, figures []figure) map[string]any {
 	row := map[string]any{arm: c.name}

@@ -76,17 +76,12 @@ func Timer(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Result, 
 	doc := &report.Document{Environment: probe.Host()}
 	cfg.Net = vmm.NetConfig{}
 	all, last, ticks := make([]spread, len(timerArms)), make([]spread, len(timerArms)), make([]spread, len(timerArms))
-	failures := make([]error, len(timerArms))
 	var res *vmm.Result
 	order := newRounds(timerRounds)
-	done := 0
-	order.run(ctx, len(timerArms), func(_, i int) {
+	failures := order.each(ctx, cfg, "timer", namesOf(timerArms, func(a timerArm) string { return a.name }), func(i int) error {
 		arm := timerArms[i]
-		done++
-		cfg.Warn("measure timer: %d of %d: %s", done, order.n*len(timerArms), arm.name)
 		if cfg.VCPUs < arm.vcpus {
-			failures[i] = fmt.Errorf("it needs %d vCPUs: -c %d", arm.vcpus, arm.vcpus)
-			return
+			return fmt.Errorf("it needs %d vCPUs: -c %d", arm.vcpus, arm.vcpus)
 		}
 		c := cfg
 		c.Cmdline += " " + arm.options(cfg.VCPUs)
@@ -95,13 +90,11 @@ func Timer(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Result, 
 			res = r
 		}
 		if err != nil {
-			failures[i] = errors.Join(failures[i], err)
-			return
+			return err
 		}
 		exits, err := workloadExits(&r.Account)
 		if err != nil {
-			failures[i] = errors.Join(failures[i], err)
-			return
+			return err
 		}
 		sum := uint64(0)
 		for _, n := range exits {
@@ -115,6 +108,7 @@ func Timer(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Result, 
 				ticks[i] = append(ticks[i], float64(row.Total)/timerSeconds/float64(len(exits)))
 			}
 		}
+		return nil
 	})
 	e := report.Experiment{Name: "timer", Missing: map[string]string{"idle, PIT": noPIT}, Parameters: order.parameters(), Table: &report.Table{
 		Columns: []string{"vCPUs, timer", "exits per second and vCPU", "least", "most", "of the last vCPU", "LAPIC timer interrupts per second and vCPU"},
@@ -124,8 +118,7 @@ func Timer(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Result, 
 	every, isolated := plot("exits per second and vCPU"), plot("exits per second of the last vCPU")
 	e.Plots, e.Literature = []*report.Plot{every, isolated}, literatureTimer
 	for i, a := range timerArms {
-		if why := absent(ctx, failures[i], len(all[i])); why != "" {
-			e.Missing[a.name] = why
+		if missed(&e, a.name, failures[i], context.Cause(ctx), len(all[i]), order.n) {
 			continue
 		}
 		row := map[string]any{"arm": a.name, "cmdline": a.options(cfg.VCPUs)}
