@@ -16,9 +16,9 @@ LAB_TESTS := ./internal/kvm ./irqchip ./vcpu ./virtio/tap ./tests ./tests/posted
 LAB_ALONE := TestCopyHeap|TestFeatures|TestNetwork
 # The network card's tests boot a second kernel, of this suite of Debian.
 LAB_KERNEL := debian:trixie
-# A host that dies under its tests is the emulation's fault, not theirs: they start again.
 # One test boots two kernels with our own module.
 LAB_THREADED := --kernel debian:irqprobe --kernel debian:rt+irqprobe
+# A host that dies under its tests is the emulation's fault, not theirs: they start again.
 LAB        = $(HERE)/$(BIN)/doorbell lab --retry 3 $(1) --kernel $(LAB_KERNEL) $(foreach b,$(BARE),--file $(HERE)/$b:/usr/share/doorbell/bare/$(notdir $b)) --
 # Passed-through devices need a host that has some, behind an IOMMU with interrupt remapping and without.
 LAB_VFIO   := --device virtio-net --device nvme --device e1000e --device edu

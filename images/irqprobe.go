@@ -80,16 +80,23 @@ func (s kernelSource) buildIRQProbe(ctx context.Context, k *KernelSet, path stri
 	if err := os.CopyFS(dir, source); err != nil {
 		return err
 	}
-	// External modules: Documentation/kbuild/modules.rst. The Makefile of Debian's folder includes the common one by a path of an installed package.
-	cmd := exec.CommandContext(ctx, "make", "-s", "-C", headers.build, "-f", filepath.Join(headers.common, "Makefile"), "M="+dir, "CC=gcc", "modules")
+	// External modules: Documentation/kbuild/modules.rst. The Makefile of Debian's folder includes the common one by a path of an installed package. Types for
+	// BPF, which Debian's newer headers would have made, take pahole, and nobody asks the module for them.
+	cmd := exec.CommandContext(ctx, "make", "-s", "-C", headers.build, "-f", filepath.Join(headers.common, "Makefile"), "M="+dir, "CC=gcc", "CONFIG_DEBUG_INFO_BTF_MODULES=", "modules")
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "MAKEFLAGS=", "MAKELEVEL=")
 	out, err := cmd.CombinedOutput()
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	if err != nil {
-		return fmt.Errorf("make: %w: %s", err, firstError(out))
+		err = fmt.Errorf("make: %w: %s", err, firstError(out))
+		if s.release.Suite != "" {
+			err = fmt.Errorf("%w: another suite's headers may want its compiler and C library, which this machine lacks", err)
+		}
+		return err
 	}
+	// Those of other sources have had their time.
+	removeOld(k.Dir, time.Now(), func(name string) bool { return strings.HasPrefix(name, "irqprobe-") })
 	return os.Rename(filepath.Join(dir, "irqprobe.ko"), path)
 }
 

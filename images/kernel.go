@@ -93,17 +93,23 @@ func (s kernelSource) cachePath(name string) (string, error) {
 	return cachePath(s.release.folder(name))
 }
 
-// forget removes the folders that were made for another suite which gave
-// nothing, such as one that does not exist.
+// forget removes the folders that were made for another suite or flavour which
+// gave nothing, such as a suite that does not exist.
 func (s kernelSource) forget() {
 	if s.release.folder("") == "" {
 		return
 	}
-	if dir, err := s.cachePath("apt"); err == nil {
-		os.RemoveAll(dir)
-		for _, empty := range []string{"packages", "kernels", "."} {
-			os.Remove(filepath.Join(filepath.Dir(dir), empty))
-		}
+	root, err := cachePath("")
+	if err != nil {
+		return
+	}
+	folder := filepath.Join(root, s.release.folder(""))
+	os.RemoveAll(filepath.Join(folder, "apt"))
+	for _, name := range []string{"packages", "kernels"} {
+		os.Remove(filepath.Join(folder, name)) // if it is empty, and so are those around it
+	}
+	for ; folder != root; folder = filepath.Dir(folder) {
+		os.Remove(folder)
 	}
 }
 

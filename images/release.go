@@ -43,7 +43,7 @@ func ParseRelease(s string) (r Release, ok bool, err error) {
 		case r.Suite == "" && suiteName.MatchString(word) && word != wordRealtime && word != wordIRQProbe:
 			r.Suite = word
 		default:
-			return Release{}, true, fmt.Errorf("%q is no suite's name: write debian:SUITE, as in debian:trixie, and rt for PREEMPT_RT, as in debian:rt or debian:trixie+rt", word)
+			return Release{}, true, fmt.Errorf("%q is no suite's name: write debian:SUITE, as in debian:trixie, rt for PREEMPT_RT, as in debian:rt or debian:trixie+rt, and irqprobe for the driver of --device irqprobe", word)
 		}
 	}
 	return r, true, nil

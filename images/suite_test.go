@@ -141,6 +141,8 @@ func TestSuiteFailures(t *testing.T) {
 		cache := privateCache(t)
 		_, err := kernelSource{release: Release{Suite: "trxie"}, aptConf: suiteRepository(t)}.kernel(ctx)
 		wantError(t, err, "guest kernel of Debian's trxie: the lists of packages could not be downloaded: ", "dists/trxie/")
+		_, err = kernelSource{release: Release{Suite: "trxie", Realtime: true}, aptConf: suiteRepository(t)}.kernel(ctx)
+		wantError(t, err, "guest kernel with PREEMPT_RT of Debian's trxie: ")
 		if _, err := os.Stat(filepath.Join(cache, "suites", "trxie")); err == nil {
 			t.Error("the cache has a folder for it")
 		}

@@ -24,6 +24,8 @@ const (
 	maxProbes      = 100_000
 	// probeSpinners are the programs that compete for the interrupts' CPU in the second half.
 	probeSpinners = 2
+	// probeWarmUp come before: an interrupt moves to another CPU, and its thread with it, when it fires next (kernel/irq/migration.c).
+	probeWarmUp = 3
 	// probeBurst is how many interrupts are caused in a row, and probeBursts how often.
 	probeBurst, probeBursts = 32, 4
 )
@@ -86,11 +88,10 @@ func probeInterrupts(count int) (*guestreport.IRQProbeResult, error) {
 	if err := steer("irqprobe", r.CPU); err != nil {
 		return nil, err
 	}
-	// The thread keeps its place: it belongs to this goroutine, which ends with the workload.
 	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	if err := moveTo(r.Waits); err != nil {
-		return nil, err
+	defer runtime.UnlockOSThread() // after moveAnywhere: other goroutines will have the thread
+	if err := pinThread(r.Waits); err != nil {
+		return nil, fmt.Errorf("irqprobe: %w", err)
 	}
 	defer moveAnywhere(cpus)
 	for _, busy := range []int{0, probeSpinners} {
@@ -115,11 +116,23 @@ func probeInterrupts(count int) (*guestreport.IRQProbeResult, error) {
 // probeKind is one kind under the present load.
 func probeKind(fd int, kind uint32, count int) (*guestreport.IRQProbeKind, error) {
 	k := &guestreport.IRQProbeKind{Kind: probeKinds[kind], TopContexts: map[string]int{}, BottomContexts: map[string]int{}}
+	cause := func(interrupts uint32) (probeRun, error) {
+		run := probeRun{Kind: kind, Count: interrupts}
+		if err := run.do(fd); err != nil {
+			return run, fmt.Errorf("irqprobe %s: cause %d interrupts: %w", k.Kind, interrupts, err)
+		}
+		return run, nil
+	}
+	for range probeWarmUp {
+		if _, err := cause(1); err != nil {
+			return nil, err
+		}
+	}
 	var top, bottom []int64
 	for range count {
-		run := probeRun{Kind: kind, Count: 1}
-		if err := run.do(fd); err != nil {
-			return nil, fmt.Errorf("irqprobe %s: %w", k.Kind, err)
+		run, err := cause(1)
+		if err != nil {
+			return nil, err
 		}
 		k.Raised, k.Served, k.Bottoms = k.Raised+uint64(run.Raised), k.Served+uint64(run.Served), k.Bottoms+uint64(run.Bottom.Runs)
 		k.TopContexts[run.Top.where()]++
@@ -129,16 +142,16 @@ func probeKind(fd int, kind uint32, count int) (*guestreport.IRQProbeKind, error
 	}
 	k.Top, k.Bottom = timesOf(top), timesOf(bottom)
 	for range probeBursts {
-		run := probeRun{Kind: kind, Count: probeBurst}
-		if err := run.do(fd); err != nil {
-			return nil, fmt.Errorf("irqprobe %s: %w", k.Kind, err)
+		run, err := cause(probeBurst)
+		if err != nil {
+			return nil, err
 		}
 		k.BurstRaised, k.BurstServed, k.BurstBottoms = k.BurstRaised+uint64(run.Raised), k.BurstServed+uint64(run.Served), k.BurstBottoms+uint64(run.Bottom.Runs)
 	}
 	return k, nil
 }
 
-// timesOf sorts.
+// timesOf is the distribution of times, which it sorts.
 func timesOf(all []int64) guestreport.IRQProbeTimes {
 	slices.Sort(all)
 	n := len(all)
@@ -192,16 +205,7 @@ func steer(prefix string, cpu int) error {
 	return nil
 }
 
-// moveTo puts this thread on one CPU.
-func moveTo(cpu int) error {
-	var set unix.CPUSet
-	set.Set(cpu)
-	if err := unix.SchedSetaffinity(0, &set); err != nil {
-		return fmt.Errorf("to CPU %d: %w", cpu, err)
-	}
-	return nil
-}
-
+// moveAnywhere lets this thread run on all of these CPUs again.
 func moveAnywhere(cpus []int) {
 	var set unix.CPUSet
 	for _, cpu := range cpus {
@@ -219,7 +223,7 @@ func compete(cpu, threads int) (stop func(), err error) {
 	for range threads {
 		group.Go(func() {
 			runtime.LockOSThread() // not unlocked: the thread ends with its affinity
-			err := moveTo(cpu)
+			err := pinThread(cpu)
 			placed <- err
 			for err == nil && !done.Load() {
 			}

@@ -31,7 +31,11 @@ const (
 
 // parseShootdown reads COUNT,OTHER.
 func parseShootdown(value string) (workload, error) {
-	if _, _, err := shootdownSpec(value); err != nil {
+	_, other, err := shootdownSpec(value)
+	if err == nil && other == otherItself { // it would spin for ever
+		err = otherError(other)
+	}
+	if err != nil {
 		return workload{}, err
 	}
 	return program(func() (int, error) {
@@ -51,9 +55,13 @@ func shootdownSpec(value string) (count int, other string, err error) {
 		return 0, "", fmt.Errorf("not a number from 1 to %d", maxShootdowns)
 	}
 	if !slices.Contains([]string{otherIdles, otherApart, otherShares, otherItself}, other) {
-		return 0, "", fmt.Errorf("%.20q is not one of %s, %s, %s", other, otherIdles, otherApart, otherShares)
+		return 0, "", otherError(other)
 	}
 	return count, other, nil
+}
+
+func otherError(other string) error {
+	return fmt.Errorf("%.20q is not one of %s, %s, %s", other, otherIdles, otherApart, otherShares)
 }
 
 // shootdownMain is that process. It returns its exit status.
@@ -70,7 +78,7 @@ func shootdownMain(value string) int {
 }
 
 // shootDown changes the mapping of a page that often.
-func shootDown(count int, other string) error {
+func shootDown(count int, other string) (err error) {
 	debug.SetGCPercent(-1)
 	cpus, err := onlineCPUs()
 	if err != nil {
@@ -97,12 +105,12 @@ func shootDown(count int, other string) error {
 		go func() { ended <- spinUntil(last, &stop) }()
 		defer func() {
 			stop.Store(true)
-			<-ended
+			err = errors.Join(err, <-ended)
 		}()
 	}
 	runtime.LockOSThread()
 	if err := pinThread(cpus[0]); err != nil {
-		return err
+		return fmt.Errorf("shootdown: %w", err)
 	}
 	return changeMappings(count)
 }
@@ -126,21 +134,11 @@ func changeMappings(count int) error {
 	return nil
 }
 
-// pinThread keeps this thread on one CPU.
-func pinThread(cpu int) error {
-	var set unix.CPUSet
-	set.Set(cpu)
-	if err := unix.SchedSetaffinity(0, &set); err != nil {
-		return fmt.Errorf("shootdown on CPU %d: %w", cpu, err)
-	}
-	return nil
-}
-
 // spinUntil keeps a CPU busy in user mode. Its thread ends with it.
 func spinUntil(cpu int, stop *atomic.Bool) error {
 	runtime.LockOSThread()
 	if err := pinThread(cpu); err != nil {
-		return err
+		return fmt.Errorf("shootdown: spin: %w", err)
 	}
 	for !stop.Load() {
 	}

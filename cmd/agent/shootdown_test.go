@@ -18,6 +18,9 @@ func TestShootdownSpec(t *testing.T) {
 	if _, err := parseWorkload("shootdown=7,apart"); err != nil {
 		t.Error(err)
 	}
+	if _, err := parseWorkload("shootdown=7," + otherItself); err == nil {
+		t.Error("a guest can be told to spin for ever")
+	}
 }
 
 // TestShootdown: pages are mapped and unmapped whatever the other CPU does, and nobody spins afterwards.

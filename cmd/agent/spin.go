@@ -63,7 +63,7 @@ func spinAll(d time.Duration) error {
 func onlineCPUs() ([]int, error) {
 	var set unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &set); err != nil {
-		return nil, fmt.Errorf("CPUs to spin on: %w", err)
+		return nil, fmt.Errorf("CPUs that this process may run on: %w", err)
 	}
 	var cpus []int
 	for cpu := 0; len(cpus) < set.Count(); cpu++ {
@@ -74,14 +74,22 @@ func onlineCPUs() ([]int, error) {
 	return cpus, nil
 }
 
+// pinThread keeps this thread on one CPU.
+func pinThread(cpu int) error {
+	var set unix.CPUSet
+	set.Set(cpu)
+	if err := unix.SchedSetaffinity(0, &set); err != nil {
+		return fmt.Errorf("put a thread on CPU %d: %w", cpu, err)
+	}
+	return nil
+}
+
 // spinOn keeps one CPU busy. Its thread ends with it, because the affinity is
 // not for anybody else.
 func spinOn(cpu int, deadline time.Time) error {
 	runtime.LockOSThread()
-	var set unix.CPUSet
-	set.Set(cpu)
-	if err := unix.SchedSetaffinity(0, &set); err != nil {
-		return fmt.Errorf("spin on CPU %d: %w", cpu, err)
+	if err := pinThread(cpu); err != nil {
+		return fmt.Errorf("spin: %w", err)
 	}
 	x := uint64(cpu) + 1
 	for time.Now().Before(deadline) {

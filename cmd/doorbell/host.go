@@ -138,7 +138,7 @@ func inLab(ctx context.Context, r labRequest) error {
 		dir := guestDir + "/" + release.String()
 		switch {
 		case ctx.Err() != nil:
-			return err
+			return context.Cause(ctx)
 		case err != nil:
 			reason, cleanup, ferr := writeReason(err)
 			if ferr != nil {
@@ -172,11 +172,13 @@ func writeReason(err error) (path string, cleanup func(), _ error) {
 	if ferr != nil {
 		return "", nil, ferr
 	}
+	cleanup = func() { os.Remove(f.Name()) }
 	_, ferr = f.WriteString(err.Error())
-	if cerr := f.Close(); ferr == nil {
-		ferr = cerr
+	if ferr = errors.Join(ferr, f.Close()); ferr != nil {
+		cleanup()
+		return "", nil, ferr
 	}
-	return f.Name(), func() { os.Remove(f.Name()) }, ferr
+	return f.Name(), cleanup, nil
 }
 
 // pathReason is an error of the file system without the path, which the message names anyway.

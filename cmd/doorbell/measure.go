@@ -39,6 +39,9 @@ counts. Without a name, the short ones run that need no device.`,
 			if err != nil {
 				return err
 			}
+			if len(found) == 1 && len(found[0].Guests) > 0 && g.kernel != "" {
+				return usageError("measure %s: it boots kernels of its own: leave -k out", found[0].Name)
+			}
 			bare := !slices.ContainsFunc(found, func(e measure.Experiment) bool { return !e.Bare })
 			run := guestRun{measure: found.Run, args: args, bare: bare, guests: found.Guests()}
 			if compare != "" {

@@ -14,6 +14,7 @@
 #include <linux/hardirq.h>
 #include <linux/interrupt.h>
 #include <linux/io.h>
+#include <linux/kref.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
@@ -56,7 +57,8 @@ struct source {
 
 	/*
 	 * What the stages say of the run that is on. top belongs to the handler, bottom to the bottom half,
-	 * neither of which runs twice at once; the caller reads them after the completion, which orders it.
+	 * neither of which runs twice at once while the interrupt stays on one CPU; the caller reads them when
+	 * settle has waited for both.
 	 */
 	struct irqprobe_stage top, bottom;
 	u32 wanted;		/* interrupts of this run */
@@ -65,10 +67,12 @@ struct source {
 };
 
 struct irqprobe {
+	struct kref users;	/* the driver, and each open file: a file may outlive the device */
 	struct pci_dev *pdev;
 	void __iomem *regs;
 	struct source sources[IRQPROBE_KINDS];
-	struct mutex lock;	/* one run at a time */
+	struct mutex lock;	/* one run at a time, and none when the device has gone */
+	bool gone;
 
 	struct net_device *netdev;	/* NAPI wants one to belong to */
 	struct napi_struct napi;
@@ -209,6 +213,7 @@ static void settle(struct irqprobe *dev, struct source *s)
 static int run(struct irqprobe *dev, struct irqprobe_run *r)
 {
 	struct source *s = &dev->sources[r->kind];
+	unsigned long done;
 	u32 before, i;
 
 	memset(&s->top, 0, sizeof(s->top));
@@ -226,12 +231,11 @@ static int run(struct irqprobe *dev, struct irqprobe_run *r)
 	 * Interrupts that were raised faster than they were served are one, so that the last may never
 	 * come: then the run ends with what there was.
 	 */
-	if (!wait_for_completion_timeout(&s->done, r->count == 1 ? HZ : HZ / 20)) {
-		if (r->count == 1)
-			return -ETIMEDOUT;
-	}
+	done = wait_for_completion_timeout(&s->done, r->count == 1 ? HZ : HZ / 20);
 	r->end = now();
 	settle(dev, s);
+	if (!done && r->count == 1)
+		return -ETIMEDOUT;
 	r->raised = readl(dev->regs + REG_COUNT(s->kind)) - before;
 	r->served = atomic_read(&s->served);
 	r->top = s->top;
@@ -239,10 +243,32 @@ static int run(struct irqprobe *dev, struct irqprobe_run *r)
 	return 0;
 }
 
+static void irqprobe_free(struct kref *users)
+{
+	kfree(container_of(users, struct irqprobe, users));
+}
+
+static int irqprobe_open(struct inode *inode, struct file *file)
+{
+	/* misc_open leaves the miscdevice here, and keeps misc_deregister, with remove, waiting until we return. */
+	struct irqprobe *dev = container_of(file->private_data, struct irqprobe, misc);
+
+	kref_get(&dev->users);
+	file->private_data = dev;
+	return 0;
+}
+
+static int irqprobe_release(struct inode *inode, struct file *file)
+{
+	struct irqprobe *dev = file->private_data;
+
+	kref_put(&dev->users, irqprobe_free);
+	return 0;
+}
+
 static long irqprobe_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
-	/* misc_open leaves the miscdevice here. */
-	struct irqprobe *dev = container_of(file->private_data, struct irqprobe, misc);
+	struct irqprobe *dev = file->private_data;
 	struct irqprobe_run r;
 	int err;
 
@@ -254,7 +280,7 @@ static long irqprobe_ioctl(struct file *file, unsigned int cmd, unsigned long ar
 		return -EINVAL;
 	if (mutex_lock_interruptible(&dev->lock))
 		return -ERESTARTSYS;
-	err = run(dev, &r);
+	err = dev->gone ? -ENODEV : run(dev, &r);
 	mutex_unlock(&dev->lock);
 	if (err)
 		return err;
@@ -263,6 +289,8 @@ static long irqprobe_ioctl(struct file *file, unsigned int cmd, unsigned long ar
 
 static const struct file_operations fops = {
 	.owner = THIS_MODULE,
+	.open = irqprobe_open,
+	.release = irqprobe_release,
 	.unlocked_ioctl = irqprobe_ioctl,
 };
 
@@ -279,7 +307,7 @@ static int request(struct irqprobe *dev, unsigned int kind)
 	s->irq = pci_irq_vector(dev->pdev, intx ? 0 : kind);
 	if (s->irq < 0)
 		return s->irq;
-	/* A handler that wakes a thread and others on one line: the line stays masked until the thread has run. */
+	/* Without IRQF_ONESHOT: the handler has quieted its source, so the line need not stay masked until the thread has run. */
 	return request_threaded_irq(s->irq, handler, kind == IRQPROBE_THREAD ? thread : NULL,
 				    intx ? IRQF_SHARED : 0, s->name, s);
 }
@@ -329,6 +357,7 @@ static int irqprobe_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	if (!dev)
 		return -ENOMEM;
 	dev->pdev = pdev;
+	kref_init(&dev->users);
 	mutex_init(&dev->lock);
 	pci_set_drvdata(pdev, dev);
 
@@ -382,12 +411,16 @@ static void irqprobe_remove(struct pci_dev *pdev)
 	int kind;
 
 	misc_deregister(&dev->misc);
+	/* Who has the file open still keeps it; a run that is on comes to its end, and no other begins. */
+	mutex_lock(&dev->lock);
+	dev->gone = true;
+	mutex_unlock(&dev->lock);
 	writel(0, dev->regs + REG_ENABLE);
 	for (kind = IRQPROBE_KINDS - 1; kind >= 0; kind--)
 		free_irq(dev->sources[kind].irq, &dev->sources[kind]);
 	pci_free_irq_vectors(pdev);
 	end_bottom_halves(dev);
-	kfree(dev);
+	kref_put(&dev->users, irqprobe_free);
 }
 
 static const struct pci_device_id ids[] = {

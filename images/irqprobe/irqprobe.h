@@ -35,7 +35,7 @@ struct irqprobe_stage {
 
 /*
  * One experiment: the device interrupts count times in a row, and the call returns when the last
- * bottom half has run. The stages of kind IRQPROBE_HARD are the same.
+ * bottom half has run. With IRQPROBE_HARD the handler runs both stages.
  */
 struct irqprobe_run {
 	__u32 kind;		/* in: enum irqprobe_kind */

@@ -8,7 +8,8 @@ import (
 	"doorbell/internal/kvm"
 )
 
-// Ledger is the counts of one machine. A nil one takes what a machine has to count and counts nothing: the laboratory measures with it what counting costs.
+// Ledger is the counts of one machine. A nil one takes exits, kicks and accesses and counts nothing: the laboratory measures with it what counting costs. It has no
+// lines, and nothing can be read from it.
 type Ledger struct {
 	vcpus   []VCPU
 	devices []device

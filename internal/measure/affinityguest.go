@@ -98,6 +98,9 @@ func queueInterrupts(counted *wire.Snapshot, queue, wanted int) (uint64, error) 
 			continue
 		}
 		for i, n := range row.PerCPU {
+			if i >= len(counted.Interrupts.CPUs) { // the table is the guest's word
+				return 0, fmt.Errorf("the guest's /proc/interrupts has %d counts of queue %d for %d CPUs", len(row.PerCPU), queue, i)
+			}
 			if cpu := counted.Interrupts.CPUs[i]; n > 0 && wanted >= 0 && cpu != wanted {
 				return 0, fmt.Errorf("the vector of queue %d interrupted CPU %d %d times instead of CPU %d", queue, cpu, n, wanted)
 			}

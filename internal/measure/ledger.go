@@ -68,13 +68,14 @@ func Ledger(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.R
 	defer func() { err = errors.Join(err, b.close()) }()
 	c := &countingCosts{ratios: make([]spread, len(countings)), plain: make([]spread, len(countings)), missing: map[string]string{}}
 	order := newRounds(ledgerRounds)
-	failures := order.each(ctx, cfg, "ledger", []string{"a guest's exits, counted and not"}, func(int) error {
+	const arm = "a guest's exits, counted and not"
+	failures := order.each(ctx, cfg, "ledger", []string{arm}, func(int) error {
 		return c.round(b, rand.New(rand.NewPCG(order.seed, uint64(len(c.ratios[0])))))
 	})
-	if why := absent(ctx, failures[0], len(c.ratios[0])); why != "" {
-		return nil, nil, fmt.Errorf("no round could be measured: %s", why)
-	}
 	e := c.report(doc.Environment.Emulated)
+	if missed(&e, arm, failures[0], context.Cause(ctx), len(c.ratios[0]), order.n) {
+		return nil, nil, fmt.Errorf("no round could be measured: %s", e.Missing[arm])
+	}
 	e.Parameters = order.parameters()
 	e.Parameters["batches_per_round"], e.Parameters["exits_per_batch"] = ledgerBatches, exitsPerBatch
 	doc.Experiments = []report.Experiment{b.cpus.placed(e)}

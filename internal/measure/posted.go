@@ -14,8 +14,11 @@ import (
 	"doorbell/vmm"
 )
 
-// postedInterrupts is how often each arm of `posted` interrupts its guest.
-const postedInterrupts = 1000
+const (
+	postedRounds = 3
+	// postedInterrupts is how often each arm of `posted` interrupts its guest in a round.
+	postedInterrupts = 400
+)
 
 // interruptedArms are the ways that `posted` compares.
 func interruptedArms() (arms []interruptedArm) {
@@ -38,7 +41,10 @@ func Posted(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.R
 		return nil, nil, err
 	}
 	defer func() { err = errors.Join(err, cpus.give()) }()
-	e := &postedExperiment{cpus: cpus, say: cfg.Warn, missing: map[string]string{}}
+	e := &postedExperiment{cpus: cpus, cfg: cfg, order: newRounds(postedRounds), missing: map[string]string{}}
+	if isShort(ctx) {
+		e.order.n = 1 // where there is nothing to post with, it says what `paths` does
+	}
 	on, why := kvm.VirtualizesAPIC()
 	if err := e.settings(ctx, on, why); err != nil {
 		return nil, nil, err
@@ -54,31 +60,27 @@ func Posted(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.R
 type postedRow struct {
 	interruptedArm
 	virtualized bool
-	shared      bool // the vCPU's processor is the injector's
-	counts      *interruptedCounts
+	shared      bool               // the vCPU's processor is the injector's
+	counts      *interruptedCounts // of all rounds: see pooled
+	exits       spread
 }
 
 type postedExperiment struct {
 	cpus    *processors
-	say     func(format string, args ...any)
+	cfg     vmm.Config
+	order   rounds
 	rows    []postedRow
 	missing map[string]string
-	done    int
-	all     int
 }
 
 // settings measures KVM as it is and, where the processor virtualizes local APICs, as it is without that.
 func (e *postedExperiment) settings(ctx context.Context, on bool, why string) (err error) {
 	const control = "APIC virtualization off, as a control"
-	e.all = len(interruptedArms())
 	if !on {
 		e.missing["APIC virtualization on"] = why
 		return e.arms(ctx, false)
 	}
 	module, lacks := kvm.FindModule()
-	if lacks == nil {
-		e.all *= 2
-	}
 	if err := e.arms(ctx, true); err != nil {
 		return err
 	}
@@ -105,23 +107,63 @@ func (e *postedExperiment) arms(ctx context.Context, virtualized bool) error {
 		return err
 	}
 	defer sys.Close()
-	for _, arm := range interruptedArms() {
-		e.done++
-		e.say("measure posted: %d of %d: APIC virtualization %s, %s, %s, %s", e.done, e.all, onOff(virtualized), arm.target(), arm.path.name, arm.apic())
-		counts, err := measureInterrupted(ctx, sys, e.cpus, arm, postedInterrupts, true)
-		if ctx.Err() != nil {
-			// What has finished is kept.
-			e.missing["arms after "+arm.target()+", "+arm.path.name+", "+arm.apic()] = context.Cause(ctx).Error()
-			return nil
+	arms := interruptedArms()
+	counts := make([][]*interruptedCounts, len(arms))
+	names := namesOf(arms, func(a interruptedArm) string {
+		return fmt.Sprintf("APIC virtualization %s, %s, %s, %s", onOff(virtualized), a.target(), a.path.name, a.apic())
+	})
+	failures := e.order.each(ctx, e.cfg, "posted", names, func(i int) error {
+		c, err := measureInterrupted(ctx, sys, e.cpus, arms[i], postedInterrupts, true)
+		if err == nil {
+			counts[i] = append(counts[i], c)
 		}
-		if err != nil {
-			e.missing[fmt.Sprintf("APIC virtualization %s, %s, %s, %s", onOff(virtualized), arm.target(), arm.path.name, arm.apic())] = err.Error()
+		return err
+	})
+	for i, arm := range arms {
+		if missedIn(e.missing, names[i], failures[i], context.Cause(ctx), len(counts[i]), e.order.n) {
 			continue
 		}
-		maps.Copy(e.missing, counts.missing)
-		e.rows = append(e.rows, postedRow{arm, virtualized, e.cpus.shared(), counts})
+		all, exits := pooled(counts[i])
+		maps.Copy(e.missing, all.missing)
+		e.rows = append(e.rows, postedRow{arm, virtualized, e.cpus.shared(), all, exits})
 	}
 	return nil
+}
+
+// pooled is what the rounds of an arm gave together: counts are added up, what is per interrupt is the rounds' median.
+func pooled(rounds []*interruptedCounts) (all *interruptedCounts, exits spread) {
+	all = &interruptedCounts{reasons: map[string]float64{}, host: map[string]uint64{}, missing: map[string]string{}}
+	var control spread
+	reasons := map[string]spread{}
+	posted := uint64(0)
+	for _, c := range rounds {
+		all.sent, all.seen = all.sent+c.sent, all.seen+c.seen
+		exits, control = append(exits, c.exits), append(control, c.control)
+		for reason, n := range c.reasons {
+			reasons[reason] = append(reasons[reason], n)
+		}
+		if c.reasons == nil {
+			all.reasons = nil
+		}
+		if c.posted != nil {
+			posted += *c.posted
+			all.posted = &posted
+		}
+		for name, n := range c.host {
+			all.host[name] += n
+		}
+		maps.Copy(all.missing, c.missing)
+	}
+	all.exits, all.control = exits.median(), control.median()
+	if all.reasons != nil {
+		for reason, s := range reasons {
+			for len(s) < len(rounds) {
+				s = append(s, 0) // a round that never had it
+			}
+			all.reasons[reason] = s.median()
+		}
+	}
+	return all, exits
 }
 
 func onOff(on bool) string {
@@ -152,9 +194,10 @@ func (r postedRow) whyNot() string {
 
 // report puts the rows together.
 func (e *postedExperiment) report() report.Experiment {
-	x := report.Experiment{Name: "posted", Missing: e.missing, Finding: e.finding(), Table: &report.Table{
-		Columns: []string{"APIC virtualization, target, path, APIC", "exits per interrupt", "kick", "HLT", "window", "EOI", "other", "host's own, subtracted", "by tracepoint", "PIN", "NPI", "PIW", "posted"},
+	x := report.Experiment{Name: "posted", Missing: e.missing, Finding: e.finding(), Parameters: e.order.parameters(), Table: &report.Table{
+		Columns: []string{"APIC virtualization, target, path, APIC", "exits per interrupt", "least", "most", "kick", "HLT", "window", "EOI", "other", "host's own, subtracted", "by tracepoint", "PIN", "NPI", "PIW", "posted"},
 	}}
+	x.Parameters["interrupts_per_round"] = postedInterrupts
 	picture := &report.Plot{Title: "exits per interrupt, by APIC virtualization, target, path and APIC", Parts: partNames()}
 	for _, r := range e.rows {
 		x.Rows = append(x.Rows, r.row())
@@ -178,9 +221,10 @@ func (r postedRow) row() map[string]any {
 	c := r.counts
 	row := map[string]any{
 		"apic_virtualization": r.virtualized, "target": r.target(), "path": r.path.name, "apic": r.apic(),
-		"sent": c.sent, "seen": c.seen, "exits_per_interrupt": c.exits, "host_exits_per_interrupt": c.control,
+		"sent": c.sent, "seen": c.seen, "host_exits_per_interrupt": c.control,
 		"posted_by_tracepoint": c.posted, "posted": r.posted(), "why_not_posted": nil,
 	}
+	r.exits.into(row, "exits_per_interrupt")
 	if why := r.whyNot(); why != "" {
 		row["why_not_posted"] = why
 	}
@@ -212,8 +256,9 @@ func partNames() (names []string) {
 func (r postedRow) cells() []string {
 	c := r.counts
 	number := func(v float64) string { return fixed(v, 3) }
+	low, high := r.exits.bounds()
 	cells := []string{
-		fmt.Sprintf("%s, %s, %s, %s", onOff(r.virtualized), r.target(), r.path.name, r.apic()), number(c.exits),
+		fmt.Sprintf("%s, %s, %s, %s", onOff(r.virtualized), r.target(), r.path.name, r.apic()), number(c.exits), number(low), number(high),
 	}
 	parts := c.parts()
 	for _, name := range partNames() {

@@ -38,7 +38,7 @@ func TestPerInterrupt(t *testing.T) {
 
 func TestPostedFinding(t *testing.T) {
 	row := func(virtualized, halts, shared bool, exits float64, reasons map[string]float64) postedRow {
-		return postedRow{interruptedArm{path: bySignalMSI, x2apic: true, halts: halts, paced: true}, virtualized, shared, &interruptedCounts{exits: exits, reasons: reasons}}
+		return postedRow{interruptedArm{path: bySignalMSI, x2apic: true, halts: halts, paced: true}, virtualized, shared, &interruptedCounts{exits: exits, reasons: reasons}, spread{exits}}
 	}
 	e := &postedExperiment{rows: []postedRow{
 		row(true, false, false, 0.001, map[string]float64{}),
@@ -61,6 +61,23 @@ func TestPostedFinding(t *testing.T) {
 		if got := c.row.whyNot(); !strings.Contains(got, c.want) || (got == "") != (c.want == "") || c.row.posted() != (c.want == "") {
 			t.Errorf("%+v: %q, want %q", c.row, got, c.want)
 		}
+	}
+}
+
+// TestPooled: counts are added up, figures per interrupt are medians, and a reason that some rounds never had counts as none in those.
+func TestPooled(t *testing.T) {
+	posted := func(n uint64) *uint64 { return &n }
+	all, exits := pooled([]*interruptedCounts{
+		{sent: 10, seen: 10, exits: 2, control: 0.1, reasons: map[string]float64{"hlt": 1, "rare": 0.3}, posted: posted(4), host: map[string]uint64{"PIN": 1}},
+		{sent: 10, seen: 10, exits: 4, control: 0.3, reasons: map[string]float64{"hlt": 3}, posted: posted(5), host: map[string]uint64{"PIN": 2}},
+		{sent: 10, seen: 10, exits: 3, control: 0.2, reasons: map[string]float64{"hlt": 2}, posted: posted(6), host: map[string]uint64{"PIN": 3}},
+	})
+	low, high := exits.bounds()
+	if all.sent != 30 || all.seen != 30 || all.exits != 3 || low != 2 || high != 4 || all.control != 0.2 || *all.posted != 15 || all.host["PIN"] != 6 || all.reasons["hlt"] != 2 || all.reasons["rare"] != 0 {
+		t.Errorf("%+v, %v", all, exits)
+	}
+	if all, _ = pooled([]*interruptedCounts{{exits: 1, reasons: map[string]float64{}}, {exits: 1}}); all.reasons != nil || all.posted != nil {
+		t.Errorf("a round without the tracepoint: %+v", all)
 	}
 }
 

@@ -27,9 +27,11 @@ type shortKey struct{}
 // short marks that an experiment runs with the other short ones.
 func short(ctx context.Context) context.Context { return context.WithValue(ctx, shortKey{}, true) }
 
+func isShort(ctx context.Context) bool { return ctx.Value(shortKey{}) != nil }
+
 // roundsIn is n, or as many as an experiment has among the short ones.
 func roundsIn(ctx context.Context, n int) int {
-	if ctx.Value(shortKey{}) != nil {
+	if isShort(ctx) {
 		return min(n, shortRounds)
 	}
 	return n
@@ -92,6 +94,11 @@ func absent(ctx context.Context, failure error, ran int) string {
 // missed says that an arm has no row, and the experiment why: its own failure, or the run's before it had one. An arm of which only some rounds failed has a
 // row of the others.
 func missed(e *report.Experiment, arm string, failure, run error, ran, rounds int) bool {
+	return missedIn(e.Missing, arm, failure, run, ran, rounds)
+}
+
+// missedIn is missed for an experiment that is not written yet.
+func missedIn(missing map[string]string, arm string, failure, run error, ran, rounds int) bool {
 	if failure == nil && ran == 0 {
 		failure = errors.Join(run, errors.New("it did not run"))
 	}
@@ -99,7 +106,7 @@ func missed(e *report.Experiment, arm string, failure, run error, ran, rounds in
 		if ran > 0 {
 			arm = fmt.Sprintf("%s (%d of %d rounds)", arm, rounds-ran, rounds)
 		}
-		e.Missing[arm] = strings.ReplaceAll(failure.Error(), "\n", "; ")
+		missing[arm] = strings.ReplaceAll(failure.Error(), "\n", "; ")
 	}
 	return ran == 0
 }

@@ -71,6 +71,9 @@ func Shootdown(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Resu
 		if s := r.Agent.Workload.ExitStatus; s != 0 || r.Agent.Workload.Error != "" {
 			return fmt.Errorf("the guest's workload: status %d, %s", s, r.Agent.Workload.Error)
 		}
+		if r.Agent.Workload.DurationNs <= 0 {
+			return errors.New("the guest's workload took no time by its clock")
+		}
 		delta := r.Agent.Delta()
 		row := delta.Interrupts.Row("TLB")
 		if row == nil {
@@ -122,7 +125,10 @@ func shootdownReport(rounds [][]shootdownRound, why func(arm int) string) (repor
 			asks, forgets := shootdownCosts(rounds[i], rounds[shootdownControl])
 			asks.into(row, "first_vcpu_exits_per_shootdown")
 			forgets.into(row, "other_vcpu_exits_per_shootdown")
-			e.Finding = fmt.Sprintf("a TLB shootdown costs the vCPU that asks for it %s exits and the one that forgets %s", fixed(asks.median(), 2), fixed(forgets.median(), 2))
+			e.Finding = "no more shootdowns in the same address space than in another"
+			if len(asks) > 0 {
+				e.Finding = fmt.Sprintf("a TLB shootdown costs the vCPU that asks for it %s exits and the one that forgets %s", fixed(asks.median(), 2), fixed(forgets.median(), 2))
+			}
 		}
 		e.Rows, e.Table.Rows = append(e.Rows, row), append(e.Table.Rows, cells)
 		picture.Bars = append(picture.Bars, bar(a.name, first.median(), last.median()))
@@ -136,7 +142,8 @@ func shootdownReport(rounds [][]shootdownRound, why func(arm int) string) (repor
 	return e, nil
 }
 
-// shootdownCosts are the exits of one shootdown, round by round, less those that the control has in the same time: a guest that works has its ticks.
+// shootdownCosts are the exits of one shootdown, round by round, less those that the control has in the same time: a guest that works has its ticks. A round with
+// no more shootdowns than the control has none.
 func shootdownCosts(shared, control []shootdownRound) (asks, forgets spread) {
 	var first, last, shots spread // of the control, per ns
 	for _, r := range control {
@@ -144,6 +151,9 @@ func shootdownCosts(shared, control []shootdownRound) (asks, forgets spread) {
 	}
 	for _, r := range shared {
 		n := r.shots - shots.median()*r.ns
+		if n <= 0 {
+			continue
+		}
 		asks, forgets = append(asks, (r.first-first.median()*r.ns)/n), append(forgets, (r.last-last.median()*r.ns)/n)
 	}
 	return asks, forgets

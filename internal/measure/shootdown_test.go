@@ -23,6 +23,12 @@ func TestShootdownReport(t *testing.T) {
 			t.Errorf("%s is %v, want %v", name, got, want)
 		}
 	}
+	// None more than in the control have no cost.
+	rounds[2] = []shootdownRound{{ns: 2e9, shots: 20, first: 2000, last: 1000}}
+	e, err = shootdownReport(rounds, func(arm int) string { return map[int]string{0: "it crashed"}[arm] })
+	if err != nil || e.Rows[1]["first_vcpu_exits_per_shootdown"] != nil || e.Finding != "no more shootdowns in the same address space than in another" {
+		t.Errorf("%v, %v, %q", err, e.Rows, e.Finding)
+	}
 	if _, err := shootdownReport(make([][]shootdownRound, 3), func(int) string { return "no" }); err == nil {
 		t.Error("a report of nothing")
 	}

@@ -99,12 +99,7 @@ func keepBusy(cpus []int) (stop func() (share float64), err error) {
 	for _, cpu := range cpus {
 		threads.Go(func() {
 			runtime.LockOSThread() // not unlocked: its place ends with the thread
-			var one unix.CPUSet
-			one.Set(cpu)
-			err := unix.SchedSetaffinity(0, &one)
-			if err != nil {
-				err = fmt.Errorf("put a thread on processor %d: %w", cpu, err)
-			}
+			err := placeOn(unix.Gettid(), cpu)
 			before := threadTime()
 			ready <- err
 			for err == nil && !ended.Load() {

@@ -9,6 +9,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"doorbell/internal/probe"
 )
 
 // Difference is one figure of one arm in two reports.
@@ -157,12 +159,23 @@ func (c *Comparison) environment(before, now *Document) {
 	a, b := before.Environment, now.Environment
 	for _, f := range []struct{ what, before, now string }{
 		{"KVM", a.Backend, b.Backend}, {"kernel", a.Kernel, b.Kernel}, {"processor", a.CPU, b.CPU}, {"processors", fmt.Sprint(a.CPUs), fmt.Sprint(b.CPUs)},
-		{"mitigations", a.Mitigations, b.Mitigations}, {"local APICs by hardware", fmt.Sprint(a.APICVirtualized), fmt.Sprint(b.APICVirtualized)}, {"emulated", fmt.Sprint(a.Emulated), fmt.Sprint(b.Emulated)},
+		{"mitigations", a.Mitigations, b.Mitigations}, {"local APICs", localAPICs(a), localAPICs(b)}, {"emulated", fmt.Sprint(a.Emulated), fmt.Sprint(b.Emulated)},
 	} {
-		if f.before != f.now {
+		if f.before != f.now && f.before != "" {
 			c.Environment = append(c.Environment, fmt.Sprintf("%s: %s before, %s now", f.what, f.before, f.now))
 		}
 	}
+}
+
+// localAPICs says who has them; "" for a report that does not say.
+func localAPICs(e probe.Environment) string {
+	switch {
+	case e.APICVirtualized:
+		return "by hardware"
+	case e.APICEvidence != "":
+		return "in software"
+	}
+	return ""
 }
 
 // text prints what has changed, and how much has not.

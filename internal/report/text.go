@@ -290,10 +290,7 @@ func (d *Document) missing(w io.Writer) {
 func environment(w io.Writer, d *Document) {
 	e := d.Environment
 	heading(w, "Measured on %s, %s, %d CPUs, Linux %s.", e.Backend, e.CPU, e.CPUs, e.Kernel)
-	about := []string{"local APICs in software (" + e.APICEvidence + ")"}
-	if e.APICVirtualized {
-		about[0] = "local APICs by hardware (" + e.APICEvidence + ")"
-	}
+	about := []string{"local APICs " + yesOr(e.APICVirtualized, "by hardware", "in software") + " (" + e.APICEvidence + ")"}
 	if e.HaltPollNs != nil {
 		about = append(about, fmt.Sprintf("halt polling %d ns", *e.HaltPollNs))
 	}

@@ -52,7 +52,7 @@ func countsAt(cpu int) uint32 { return Data + 0x90 + 16*uint32(cpu) }
 // The other vCPUs' stacks.
 const secondStack, thirdStack = 0xf000, 0x12000
 
-// NewIPI makes such a guest. Its vCPUs run when Run is called on both; no IPI is sent before Go.
+// NewIPI makes such a guest. Its vCPUs run when Run is called on each; no IPI is sent before Go.
 func NewIPI(sys *kvm.System, i IPI) (*Guest, error) {
 	code, others, handler := i.code()
 	g, err := build(sys, code, nobody{}, "")

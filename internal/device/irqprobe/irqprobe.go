@@ -11,7 +11,8 @@
 //	0x10 ENABLE  read/write  sources that may hold the pin active
 //	0x40+4n      read-only   how often source n was raised, modulo 2^32
 //
-// What lies between them reads as zero. A write that is not of 4 bytes at a register does nothing. BAR 2 has MSI-X's table and pending bits.
+// The pin does not look at the Command register's Interrupt Disable, and a source that was raised before MSI-X was enabled holds it until it is quieted.
+// What lies between the registers reads as zero. A write that is not of 4 bytes at a register does nothing. BAR 2 has MSI-X's table and pending bits.
 package irqprobe
 
 import (
@@ -90,9 +91,6 @@ func New(name string, ways pci.Vectors, pin Pin, onError func(error)) (*Device, 
 
 // Function is what is put on the bus.
 func (d *Device) Function() *pci.Function { return d.function }
-
-// MSIX is the function's vectors.
-func (d *Device) MSIX() *pci.MSIX { return d.msix }
 
 // Close releases the vectors. The bus has been reset.
 func (d *Device) Close() error { return d.msix.Close() }

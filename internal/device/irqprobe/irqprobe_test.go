@@ -83,7 +83,7 @@ func (b *bench) capability(id byte) uint64 {
 	panic("no such capability")
 }
 
-func (b *bench) delivered(n int) uint64 { return b.MSIX().Vector(n).(*pcitest.Vector).Total() }
+func (b *bench) delivered(n int) uint64 { return b.msix.Vector(n).(*pcitest.Vector).Total() }
 
 func TestVectors(t *testing.T) {
 	b := newBench(t)

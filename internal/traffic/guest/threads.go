@@ -13,7 +13,9 @@ import (
 func runOn(cpus []int) error {
 	var set unix.CPUSet
 	for _, cpu := range cpus {
-		set.Set(cpu)
+		if cpu >= 0 { // CPUSet takes others for an index
+			set.Set(cpu)
+		}
 		if cpu < 0 || !set.IsSet(cpu) {
 			return fmt.Errorf("CPU %d does not exist", cpu)
 		}

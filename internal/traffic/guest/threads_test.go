@@ -41,7 +41,7 @@ func TestRunOn(t *testing.T) {
 	if err := unix.SchedGetaffinity(0, &now); err != nil || now != before {
 		t.Errorf("%v, %v", now, err)
 	}
-	for _, cpu := range []int{-1, 1 << 20} {
+	for _, cpu := range []int{-1, -1000, 1 << 20} {
 		if err := runOn([]int{cpu}); err == nil || !strings.HasSuffix(err.Error(), "does not exist") {
 			t.Errorf("CPU %d: error %v", cpu, err)
 		}
