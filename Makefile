@@ -79,8 +79,8 @@ lab-tests: all bare
 	$(GO) test -count=1 -timeout 30m -tags lab -exec '$(call LAB,$(LAB_VFIO))' -run '^TestVFIO' -skip Unsafe ./tests
 	$(GO) test -count=1 -timeout 10m -tags lab -exec '$(call LAB,$(LAB_UNSAFE))' -run '^TestVFIOUnsafe$$' ./tests
 
-# A page of experiments, with each kind of plot, in a browser; "make test-page PAGE=" takes all of the short ones.
-PAGE ?= boot coalesce barrier
+# The page of the short experiments in a browser; "make test-page PAGE=NAMES" takes others.
+PAGE ?=
 .PHONY: test-page
 test-page: need-page all
 	$(BIN)/doorbell measure $(PAGE) -c 2 --report html=$(BIN)/report.html,json=$(BIN)/report.json

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -94,12 +95,14 @@ func probeInterrupts(count int) (*guestreport.IRQProbeResult, error) {
 		return nil, fmt.Errorf("irqprobe: %w", err)
 	}
 	defer moveAnywhere(cpus)
-	for _, busy := range []int{0, probeSpinners} {
+	loads := []int{0, probeSpinners}
+	for _, i := range rand.Perm(len(loads)) { // what changes slowly is nobody's
+		busy := loads[i]
 		stop, err := compete(r.CPU, busy)
 		if err != nil {
 			return nil, err
 		}
-		for kind := range probeKinds {
+		for _, kind := range rand.Perm(len(probeKinds)) {
 			k, err := probeKind(int(f.Fd()), uint32(kind), count)
 			if err != nil {
 				stop()

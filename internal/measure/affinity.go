@@ -208,8 +208,9 @@ func affinityExperiment(rows []affinityRow, order rounds, vcpus int, failure err
 			exits.Bars = append(exits.Bars, bar(a.name, r.exitsEach.median()))
 		}
 		if aligned := rows[0].latency; len(aligned) > 0 && aligned.median() > 0 {
-			ratio := r.latency.median() / aligned.median()
-			row["latency_ratio"], cells[12] = ratio, fixed(ratio, 2)
+			ratio := r.latency.over(aligned.median())
+			ratio.into(row, "latency_ratio")
+			cells[12] = fixed(ratio.median(), 2)
 		}
 		e.Rows, e.Table.Rows = append(e.Rows, row), append(e.Table.Rows, cells)
 	}

@@ -32,7 +32,7 @@ func Boot(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Result, e
 		}
 		e.Rows = append(e.Rows, row)
 	}
-	e.Plots = []*report.Plot{exitsPlot(doc.VM)}
+	e.Plots, e.Literature = []*report.Plot{exitsPlot(doc.VM)}, literatureBoot
 	doc.Experiments = append(doc.Experiments, e)
 	return doc, res, nil
 }

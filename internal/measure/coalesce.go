@@ -148,7 +148,6 @@ func coalesceExperiment(rows []coalesceRow, order rounds, failure error) report.
 			"a request's time, ÷ none"},
 	}}
 	e.Parameters["packets_per_round"], e.Parameters["packets_per_second"] = coalescePackets, coalescePerSecond
-	var parts []string
 	var exits []report.Bar
 	times := plot("a request's time, in that without coalescing")
 	for i, a := range coalesceArms {
@@ -169,11 +168,9 @@ func coalesceExperiment(rows []coalesceRow, order rounds, failure error) report.
 		r.timersEach.into(row, "timer_interrupts_per_packet")
 		r.exitsEach.into(row, "exits_per_packet")
 		cells := []string{a.name, fmt.Sprint(r.packets), fmt.Sprint(r.interrupts), "-", "-", "-", fixed(r.interruptsEach.median(), 2), fixed(r.timersEach.median(), 2), "-", "-"}
-		part := fmt.Sprintf("%s: %d packets by %d interrupts", a.name, r.packets, r.interrupts)
 		if len(r.perInterrupt) > 0 {
 			low, high := r.perInterrupt.bounds()
 			cells[3], cells[4], cells[5] = fixed(r.perInterrupt.median(), 1), fixed(low, 1), fixed(high, 1)
-			part = fmt.Sprintf("%s: %s", a.name, fixed(r.perInterrupt.median(), 1))
 		}
 		if len(r.exitsEach) > 0 {
 			cells[8] = fixed(r.exitsEach.median(), 2)
@@ -184,17 +181,20 @@ func coalesceExperiment(rows []coalesceRow, order rounds, failure error) report.
 			exits = append(exits, point)
 		}
 		if none := rows[0].latency; len(none) > 0 && none.median() > 0 {
-			ratio := r.latency.median() / none.median()
-			row["latency_ratio"], cells[9] = ratio, fixed(ratio, 2)
-			times.Bars = append(times.Bars, bar(a.name, ratio))
+			ratio := r.latency.over(none.median())
+			ratio.into(row, "latency_ratio")
+			cells[9] = fixed(ratio.median(), 2)
+			times.Bars = append(times.Bars, bar(a.name, ratio.median()))
 		}
 		e.Rows, e.Table.Rows = append(e.Rows, row), append(e.Table.Rows, cells)
-		parts = append(parts, part)
 	}
 	e.Plots, e.Literature = []*report.Plot{curve("exits per packet", "packets per interrupt", exits...), times}, literatureCoalesce
-	e.Finding = "packets that one interrupt told of, " + strings.Join(parts, ", ")
-	if len(parts) == 0 {
-		e.Finding = "nothing was measured"
-	}
+	none, frames := coalesceArms[0].name, coalesceArms[2].name
+	e.Finding = e.Sentence("arm",
+		report.Clause{Row: none, Figure: "packets_per_interrupt", Words: "without coalescing %.1f packets to an interrupt"},
+		report.Clause{Row: none, Figure: "exits_per_packet", Words: "%.2f exits to a packet"},
+		report.Clause{Row: frames, Figure: "packets_per_interrupt", Words: "with " + frames + " %.1f packets to an interrupt"},
+		report.Clause{Row: frames, Figure: "exits_per_packet", Words: "%.2f exits to a packet"},
+		report.Clause{Row: frames, Figure: "latency_ratio", Words: "and %.1f times the time of a request that waits alone"})
 	return e
 }

@@ -111,6 +111,16 @@ type interruptedCounts struct {
 	missing    map[string]string
 }
 
+// drowned is the error for a figure that is no more than what was subtracted of it left: on a host that by itself takes the guest out more often than the
+// interrupts do, nothing can be said of them.
+func drowned(exits, control float64) error {
+	const least = -0.25 // more than what the host's own exits vary by
+	if exits < least {
+		return fmt.Errorf("the figures do not balance: %.2f exits for each interrupt, and %.2f in the same time without any: the host's own are too many", exits+control, control)
+	}
+	return nil
+}
+
 // sample is the state of the counters that say what the exits were.
 type sample struct {
 	tracedAt time.Time
@@ -227,6 +237,9 @@ func measureInterrupted(ctx context.Context, sys *kvm.System, cpus *processors, 
 	c = before.perInterrupt(after, quiet, n)
 	c.control = quietWindow.rate() * window.seconds() / float64(n)
 	c.exits = window.exits()/float64(n) - c.control
+	if err := drowned(c.exits, c.control); err != nil {
+		return nil, err
+	}
 	c.userspace = float64(window.end.userspace-window.start.userspace) / float64(n)
 	c.sent, c.seen, c.missing, c.times = uint64(n), seen, missing, r.times
 	if counted && arm.halts {

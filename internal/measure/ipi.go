@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"doorbell/internal/kvm"
@@ -163,7 +162,11 @@ func measureIPI(sys *kvm.System, cpus *processors, arm ipiArm) (c *ipiCounts, er
 	less := func(from, to, quietFrom, quietTo uint64) float64 {
 		return (float64(to-from) - float64(quietTo-quietFrom)*share) / ipiCount
 	}
-	return &ipiCounts{sender: less(m[2].sender, m[3].sender, m[0].sender, m[1].sender), target: less(m[2].target, m[3].target, m[0].target, m[1].target) / float64(arm.others())}, nil
+	c = &ipiCounts{sender: less(m[2].sender, m[3].sender, m[0].sender, m[1].sender), target: less(m[2].target, m[3].target, m[0].target, m[1].target) / float64(arm.others())}
+	err = errors.Join(
+		drowned(c.sender, float64(m[1].sender-m[0].sender)*share/ipiCount),
+		drowned(c.target, float64(m[1].target-m[0].target)*share/ipiCount/float64(arm.others())))
+	return c, err
 }
 
 // IPI is the experiment `ipi`: what an interrupt from one vCPU to another costs.
@@ -193,10 +196,8 @@ func IPI(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.Resu
 	}
 	picture := &report.Plot{Title: "exits per IPI", Parts: []string{"of the sender", "of a target"}}
 	e.Plots = []*report.Plot{picture}
-	var parts []string
 	for i, a := range arms {
-		if why := absent(ctx, failures[i], len(sender[i])); why != "" {
-			e.Missing[a.name()] = why
+		if missed(&e, a.name(), failures[i], context.Cause(ctx), len(sender[i]), order.n) {
 			continue
 		}
 		row := map[string]any{"ipi": a.name()}
@@ -210,12 +211,16 @@ func IPI(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.Resu
 		}
 		e.Table.Rows = append(e.Table.Rows, cells)
 		picture.Bars = append(picture.Bars, bar(a.name(), sender[i].median(), target[i].median()))
-		parts = append(parts, fmt.Sprintf("%s %s", a.name(), fixed(sender[i].median()+target[i].median(), 2)))
 	}
 	if len(e.Rows) == 0 {
 		return nil, nil, fmt.Errorf("none of the IPIs could be measured: %v", e.Missing)
 	}
-	e.Finding = "exits per IPI, of the sender and a target: " + strings.Join(parts, "; ")
+	e.Finding = e.Sentence("ipi",
+		report.Clause{Row: "one, xAPIC, running", Figure: "sender_exits_per_ipi", Words: "an IPI costs its sender %.2f exits by xAPIC"},
+		report.Clause{Row: "one, x2APIC, running", Figure: "sender_exits_per_ipi", Words: "%.2f by x2APIC"},
+		report.Clause{Row: "one, PV IPI, running", Figure: "sender_exits_per_ipi", Words: "%.2f by hypercall"},
+		report.Clause{Row: "one, x2APIC, running", Figure: "target_exits_per_ipi", Words: "and its target %.2f if that runs"},
+		report.Clause{Row: "one, x2APIC, halted", Figure: "target_exits_per_ipi", Words: "%.2f if it has halted"})
 	doc.Experiments = []report.Experiment{b.cpus.placed(e)}
 	return doc, nil, nil
 }

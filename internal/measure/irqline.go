@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -189,11 +188,9 @@ func IRQLine(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.
 	}}
 	e.Parameters["interrupts_per_round"] = lineInterrupts
 	inVain, cost := plot("handlers run in vain, per service"), plot("exits per service")
-	e.Plots = []*report.Plot{inVain, cost}
-	var parts []string
+	e.Plots, e.Literature = []*report.Plot{inVain, cost}, literatureIRQLine
 	for i, a := range arms {
-		if why := absent(ctx, failures[i], len(vain[i])); why != "" {
-			e.Missing[a.name()] = why
+		if missed(&e, a.name(), failures[i], context.Cause(ctx), len(vain[i]), order.n) {
 			continue
 		}
 		row := map[string]any{"line": a.name()}
@@ -204,12 +201,15 @@ func IRQLine(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.
 		low, high := vain[i].bounds()
 		e.Table.Rows = append(e.Table.Rows, []string{a.name(), fixed(interrupts[i].median(), 2), fixed(vain[i].median(), 2), fixed(low, 2), fixed(high, 2), fixed(exits[i].median(), 2)})
 		inVain.Bars, cost.Bars = append(inVain.Bars, bar(a.name(), vain[i].median())), append(cost.Bars, bar(a.name(), exits[i].median()))
-		parts = append(parts, fmt.Sprintf("%s %s", a.name(), fixed(vain[i].median(), 2)))
 	}
 	if len(e.Rows) == 0 {
 		return nil, nil, fmt.Errorf("nothing was measured: %v", e.Missing)
 	}
-	e.Finding = "handlers that ran in vain for each that had something to do: " + strings.Join(parts, "; ")
+	e.Finding = e.Sentence("line",
+		report.Clause{Row: "one level pin, one device alone", Figure: "in_vain_per_service", Words: "on a shared line %.2f handlers ran in vain for each service"},
+		report.Clause{Row: "one level pin, one device alone", Figure: "exits_per_service", Words: "at %.2f exits"},
+		report.Clause{Row: "a vector each, one device alone", Figure: "in_vain_per_service", Words: "with a vector each %.2f"},
+		report.Clause{Row: "a vector each, one device alone", Figure: "exits_per_service", Words: "at %.2f"})
 	doc.Experiments = []report.Experiment{b.cpus.placed(e)}
 	return doc, nil, nil
 }

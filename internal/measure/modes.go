@@ -188,6 +188,7 @@ func modesExperiment(e *report.Experiment, arms []modeArm, emulated bool) {
 	}
 	e.Finding = modesFinding(columns)
 	e.Table = sideBySide(columns, modeFigures)
+	e.Literature = literatureModes
 	e.Plots = []*report.Plot{columnsPlot("exits per interrupt that the guest saw", columns, "exits_per_interrupt")}
 }
 

@@ -233,11 +233,9 @@ func Notify(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.R
 		}}
 	e.Parameters["notifications_per_round"], e.Parameters["bursts_per_round"], e.Parameters["burst"] = notifySingle, notifyBursts, notifyBurst
 	alone, together := plot("wake-ups per notification that came alone"), plot(fmt.Sprintf("returns per burst of %d", notifyBurst))
-	e.Plots = []*report.Plot{alone, together}
-	var parts []string
+	e.Plots, e.Literature = []*report.Plot{alone, together}, literatureNotify
 	for i, a := range arms {
-		if why := absent(ctx, failures[i], len(each[i])); why != "" {
-			e.Missing[a.name] = why
+		if missed(&e, a.name, failures[i], context.Cause(ctx), len(each[i]), order.n) {
 			continue
 		}
 		row := map[string]any{"way": a.name, "waiters": a.waiters, "time_ratio": nil}
@@ -247,19 +245,24 @@ func Notify(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.R
 		taken[i].into(row, "taken_per_burst")
 		ratio := "-"
 		if len(times[0]) > 0 && !cpus.shared() {
-			r := times[i].median() / times[0].median()
-			row["time_ratio"], ratio = r, fixed(r, 2)
+			r := times[i].over(times[0].median())
+			r.into(row, "time_ratio")
+			ratio = fixed(r.median(), 2)
 		}
 		e.Rows = append(e.Rows, row)
 		low, high := slept[i].bounds()
 		e.Table.Rows = append(e.Table.Rows, []string{a.name, fixed(each[i].median(), 2), fixed(slept[i].median(), 2), fixed(low, 2), fixed(high, 2), fixed(burst[i].median(), 1), fixed(taken[i].median(), 1), ratio})
 		alone.Bars, together.Bars = append(alone.Bars, bar(a.name, slept[i].median())), append(together.Bars, bar(a.name, burst[i].median()))
-		parts = append(parts, fmt.Sprintf("%s %s", a.name, fixed(burst[i].median(), 1)))
 	}
 	if len(e.Rows) == 0 {
 		return nil, nil, fmt.Errorf("nothing was measured: %v", e.Missing)
 	}
-	e.Finding = fmt.Sprintf("%d notifications at once woke their waiters how often? %s", notifyBurst, strings.Join(parts, ", "))
+	e.Finding = e.Sentence("way",
+		report.Clause{Row: "eventfd", Figure: "returns_per_burst", Words: fmt.Sprintf("a burst of %d notifications woke an eventfd's reader %%.1f times", notifyBurst)},
+		report.Clause{Row: "io_uring, 16 per enter", Figure: "returns_per_burst", Words: "that of a batch of an io_uring %.1f times"},
+		report.Clause{Row: "signal", Figure: "taken_per_burst", Words: "a signal's waiter took %.1f of them"},
+		report.Clause{Row: "eventfd, 4 pollers", Figure: "wakeups_per_notification", Words: "of four that poll one eventfd %.1f woke for one notification"},
+		report.Clause{Row: "futex, 4 waiters", Figure: "wakeups_per_notification", Words: "of four at a futex %.1f"})
 	doc.Experiments = []report.Experiment{e}
 	return doc, nil, nil
 }

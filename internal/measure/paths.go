@@ -119,8 +119,7 @@ func Paths(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.Re
 	for i := range rows {
 		r := &rows[i]
 		name := fmt.Sprintf("%s, %s, %s", r.path.name, r.target(), r.eoi())
-		if why := absent(ctx, failures[i], len(r.figures)); why != "" {
-			missing[name] = why
+		if missedIn(missing, name, failures[i], context.Cause(ctx), len(r.figures["exits_per_interrupt"]), order.n) {
 			continue
 		}
 		e.Rows = append(e.Rows, r.row(virtualized, unclocked))

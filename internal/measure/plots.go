@@ -33,6 +33,10 @@ const (
 	literatureTimer    = "Linux's exitless timer was published with 42,916 external-interrupt exits going to 6,871."
 	literatureThreaded = "Linux's Documentation/admin-guide/kernel-parameters.txt: threadirqs forces threading of all handlers but those marked IRQF_NO_THREAD; PREEMPT_RT does so always " +
 		"(kernel/irq/manage.c), and runs softirqs in the thread that raised them or in ksoftirqd."
+	literatureBoot    = "Firecracker (NSDI 2020) starts a guest's user space in as little as 125 ms, without a BIOS, PCI or legacy devices: most of what is counted here is what it leaves out."
+	literatureModes   = "Linux's Documentation/virt/kvm/api.rst has the three: KVM_CREATE_IRQCHIP, KVM_CAP_SPLIT_IRQCHIP, which leaves PIC and IOAPIC to the VMM, and none."
+	literatureIRQLine = "Linux's Documentation/PCI/msi-howto.rst: pin-based interrupts are often shared, so that the kernel must call each handler of the line; MSIs are never shared."
+	literatureNotify  = "eventfd(2): the kernel's overhead of an eventfd is much lower than that of a pipe, and it takes one descriptor where a pipe takes two."
 	literatureStorm   = "KVM's own IOAPIC waits 10 ms after 10,000 level interrupts in a row (virt/kvm: IOAPIC_SUCCESSIVE_IRQ_MAX_COUNT), since guests were found in this storm."
 	literatureBarrier = "Intel SDM volume 3, section 9.2.3.4: loads may be reordered with earlier stores to different locations; virtio 1.2, section 2.7.13.4.1, demands the barrier."
 )

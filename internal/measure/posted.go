@@ -175,7 +175,9 @@ func onOff(on bool) string {
 
 // posted says whether the processor delivered the interrupts by itself: a vCPU that ran did not leave its guest for them. One that shares the injector's
 // processor had left it already.
-func (r postedRow) posted() bool { return !r.halts && !r.shared && r.counts.exits < 0.5 }
+func (r postedRow) posted() bool {
+	return r.virtualized && !r.halts && !r.shared && r.counts.exits < 0.5
+}
 
 // whyNot is what kept a row's interrupts from being posted; "" if nothing did.
 func (r postedRow) whyNot() string {

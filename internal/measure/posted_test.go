@@ -56,7 +56,7 @@ func TestPostedFinding(t *testing.T) {
 		want string // "" if it is posted
 	}{
 		{e.rows[0], ""}, {e.rows[2], "the vCPU was halted"}, {e.rows[3], "does not virtualize"},
-		{row(true, false, true, 0, nil), "shares the injector's processor"}, {row(true, false, false, 1, nil), "left the guest"},
+		{row(false, false, false, -1, nil), "does not virtualize"}, {row(true, false, true, 0, nil), "shares the injector's processor"}, {row(true, false, false, 1, nil), "left the guest"},
 	} {
 		if got := c.row.whyNot(); !strings.Contains(got, c.want) || (got == "") != (c.want == "") || c.row.posted() != (c.want == "") {
 			t.Errorf("%+v: %q, want %q", c.row, got, c.want)
@@ -89,6 +89,15 @@ func TestFixed(t *testing.T) {
 	}{{-0.0004, 3, "0.000"}, {-0.001, 3, "-0.001"}, {-0.004, 2, "0.00"}, {2.005, 1, "2.0"}, {0, 0, "0"}, {-10, 0, "-10"}} {
 		if got := fixed(c.v, c.digits); got != c.want {
 			t.Errorf("%v: %s, want %s", c.v, got, c.want)
+		}
+	}
+}
+
+// TestDrowned: on a host that takes a guest out more often than the interrupts do, what is left of the subtraction is no figure.
+func TestDrowned(t *testing.T) {
+	for exits, want := range map[float64]bool{2: false, 0: false, -0.1: false, -0.3: true, -11.18: true} {
+		if err := drowned(exits, 12); (err != nil) != want || err != nil && !strings.Contains(err.Error(), "do not balance") {
+			t.Errorf("%v: %v", exits, err)
 		}
 	}
 }

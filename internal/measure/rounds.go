@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -99,7 +100,7 @@ func missed(e *report.Experiment, arm string, failure, run error, ran, rounds in
 
 // missedIn is missed for an experiment that is not written yet.
 func missedIn(missing map[string]string, arm string, failure, run error, ran, rounds int) bool {
-	if failure == nil && ran == 0 {
+	if failure == nil && ran < rounds {
 		failure = errors.Join(run, errors.New("it did not run"))
 	}
 	if failure != nil {
@@ -122,7 +123,7 @@ func namesOf[A any](arms []A, name func(A) string) []string {
 
 // parameters are what a report says of them.
 func (r rounds) parameters() map[string]any {
-	return map[string]any{"rounds": r.n, "seed": r.seed, "order": "random in each round"}
+	return map[string]any{"rounds": r.n, "seed": r.seed, "order": "random in each round", "confidence_of_least_to_most": fmt.Sprintf("%.0f %%", 100*confidence(r.n))}
 }
 
 // spread is what the rounds gave of one figure.
@@ -135,7 +136,10 @@ func (s spread) median() float64 {
 	return (sorted[(n-1)/2] + sorted[n/2]) / 2
 }
 
-// bounds are the least and the most, between which the true median is with a probability of 1 - 2^(1-n) for n rounds.
+// confidence is how sure it is that the true median lies between the least and the most of n rounds: all n are on one side of it with probability 2^(1-n).
+func confidence(n int) float64 { return 1 - math.Pow(2, float64(1-n)) }
+
+// bounds are the least and the most, which is an interval of that confidence for the true median.
 func (s spread) bounds() (low, high float64) { return slices.Min(s), slices.Max(s) }
 
 // into puts the figure into a report's row: the median by its name, and the bounds.

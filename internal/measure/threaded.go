@@ -48,6 +48,21 @@ type threadedKey struct {
 	busy bool
 }
 
+// threadedKinds is the order in which kinds are shown: from none to the most put off.
+var threadedKinds = []string{"hard", "softirq", "tasklet", "work", "thread"}
+
+// compare orders rows: by arm, idle before busy, by kind.
+func (k threadedKey) compare(other threadedKey) int {
+	number := func(k threadedKey) int {
+		n := 2 * k.arm
+		if k.busy {
+			n++
+		}
+		return n*len(threadedKinds) + slices.Index(threadedKinds, k.kind)
+	}
+	return number(k) - number(other)
+}
+
 // threadedFigures are what the rounds gave of it.
 type threadedFigures struct {
 	raised, served, bottoms         uint64
@@ -197,7 +212,7 @@ func (t *threadedRun) report(ctx context.Context, order rounds, failures []error
 		base = f.top.median()
 	}
 	later := plot("from handler to bottom half, in the plain kernel's time to a handler")
-	slices.SortStableFunc(t.order, func(a, b threadedKey) int { return a.arm - b.arm })
+	slices.SortFunc(t.order, threadedKey.compare)
 	for _, key := range t.order {
 		f := t.figures[key]
 		arm, load := threadedArms[key.arm], "idle"

@@ -82,6 +82,9 @@ func (d *Document) environmentFacts() []pageFact {
 	if d.VM != nil {
 		facts = append(facts, pageFact{"interrupt controllers", d.VM.IRQChip})
 	}
+	if d.Guest != nil {
+		facts = append(facts, pageFact{"guest's kernel", d.Guest.Kernel})
+	}
 	return slices.DeleteFunc(facts, func(f pageFact) bool { return f.Value == "" })
 }
 

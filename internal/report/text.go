@@ -55,7 +55,7 @@ func (d *Document) Text(w io.Writer) {
 	nmiTable(w, d.VM.NMIs)
 	netTables(w, d.VM.Net)
 	vfioTables(w, d.VM.VFIO)
-	phases(w, d.VM)
+	phases(w, d.VM, d.Environment.Emulated)
 	d.missing(w)
 	environment(w, d)
 }
@@ -77,7 +77,11 @@ func (d *Document) headline(w io.Writer) {
 	fmt.Fprintf(w, "\nThe guest (%d vCPUs, %s, irqchip %s) ended: %s.\n", v.VCPUs, bytes(v.MemoryBytes), v.IRQChip, v.EndReason)
 	var parts []string
 	if v.BootToUserspaceS != nil {
-		parts = append(parts, fmt.Sprintf("userspace after %.2f s", *v.BootToUserspaceS))
+		clock := ""
+		if d.Environment.Emulated {
+			clock = " of an emulated clock"
+		}
+		parts = append(parts, fmt.Sprintf("userspace after %.2f s%s", *v.BootToUserspaceS, clock))
 	}
 	if v.ExitsTotal != nil {
 		parts = append(parts, fmt.Sprintf("%d VM exits", *v.ExitsTotal))
@@ -246,8 +250,12 @@ func nmiTable(w io.Writer, rows []vmm.NMIRow) {
 	}
 }
 
-func phases(w io.Writer, v *vmm.Account) {
-	heading(w, "When")
+func phases(w io.Writer, v *vmm.Account, emulated bool) {
+	if emulated {
+		heading(w, "When, by an emulated clock: the order and the exits are exact, the times are not")
+	} else {
+		heading(w, "When")
+	}
 	t := columns(w)
 	for _, p := range v.Phases {
 		exits := ""
