@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"doorbell/internal/traffic"
 	"doorbell/internal/traffic/wire"
@@ -49,8 +50,13 @@ func runLoaded(ctx context.Context, cfg vmm.Config, load func(context.Context) e
 	return runWatched(ctx, cfg, func(ctx context.Context, _ *vmm.Machine) error { return load(ctx) })
 }
 
+// guestLimit is how long a guest may take: one that hangs loses its arm, and not the experiment. The longest takes a minute, on an emulated host.
+const guestLimit = 10 * time.Minute
+
 // runWatched is runLoaded for a load that looks at its machine meanwhile.
 func runWatched(ctx context.Context, cfg vmm.Config, load func(context.Context, *vmm.Machine) error) (res *vmm.Result, err error) {
+	ctx, release := context.WithTimeoutCause(ctx, guestLimit, fmt.Errorf("the guest has not ended after %v", guestLimit))
+	defer release()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	m, err := vmm.New(cfg)
