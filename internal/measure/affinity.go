@@ -10,7 +10,6 @@ import (
 	"doorbell/internal/report"
 	"doorbell/internal/traffic"
 	"doorbell/internal/traffic/wire"
-	"doorbell/virtio/usernet"
 	"doorbell/vmm"
 )
 
@@ -80,12 +79,11 @@ func Affinity(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Resul
 		return nil, nil, errors.New("measure affinity: it sends packets through user-mode networking: leave --net out")
 	}
 	doc := &report.Document{Environment: probe.Host()}
-	c, err := traffic.Listen("127.0.0.1:0")
+	c, err := listenFor(&cfg)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer c.Close()
-	cfg.Cmdline += fmt.Sprintf(" doorbell.workload=traffic=%v:%d", usernet.Gateway(), c.Addr().Port())
 	rows := make([]affinityRow, len(affinityArms))
 	var arms []int // that can be measured here
 	for i, a := range affinityArms {

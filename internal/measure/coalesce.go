@@ -11,7 +11,6 @@ import (
 	"doorbell/internal/report"
 	"doorbell/internal/traffic"
 	"doorbell/internal/traffic/wire"
-	"doorbell/virtio/usernet"
 	"doorbell/vmm"
 )
 
@@ -60,12 +59,11 @@ func Coalesce(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Resul
 		return nil, nil, errors.New("measure coalesce: it sends packets through user-mode networking: leave --net out")
 	}
 	doc := &report.Document{Environment: probe.Host()}
-	c, err := traffic.Listen("127.0.0.1:0")
+	c, err := listenFor(&cfg)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer c.Close()
-	cfg.Cmdline += fmt.Sprintf(" doorbell.workload=traffic=%v:%d", usernet.Gateway(), c.Addr().Port())
 	rows := make([]coalesceRow, len(coalesceArms))
 	order := newRounds(roundsIn(ctx, coalesceRounds))
 	res, err := runWatched(ctx, cfg, func(ctx context.Context, m *vmm.Machine) error {

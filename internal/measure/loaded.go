@@ -8,6 +8,7 @@ import (
 
 	"doorbell/internal/traffic"
 	"doorbell/internal/traffic/wire"
+	"doorbell/virtio/usernet"
 	"doorbell/vmm"
 )
 
@@ -39,6 +40,16 @@ func (l guestLoad) run(ctx context.Context, c *traffic.Controller) error {
 		return err
 	}
 	return g.End(ctx)
+}
+
+// listenFor opens a load's controller, and has the guest of cfg, behind user-mode networking, call it.
+func listenFor(cfg *vmm.Config) (*traffic.Controller, error) {
+	c, err := traffic.Listen("127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	cfg.Cmdline += fmt.Sprintf(" doorbell.workload=traffic=%v:%d", usernet.Gateway(), c.Addr().Port())
+	return c, nil
 }
 
 // runLoaded runs a guest under a load from this process, nil for none. res is nil if there was no guest; an error beside a result is the load's, or

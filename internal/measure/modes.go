@@ -10,9 +10,7 @@ import (
 
 	"doorbell/internal/probe"
 	"doorbell/internal/report"
-	"doorbell/internal/traffic"
 	"doorbell/irqchip"
-	"doorbell/virtio/usernet"
 	"doorbell/vmm"
 )
 
@@ -78,12 +76,11 @@ func runMode(ctx context.Context, cfg vmm.Config) (res *vmm.Result, err error) {
 	case strings.Contains(cfg.Cmdline, "doorbell.workload="): // the user's own
 		return runLoaded(ctx, cfg, nil)
 	case cfg.Net.Backend == "user":
-		c, err := traffic.Listen("127.0.0.1:0")
+		c, err := listenFor(&cfg)
 		if err != nil {
 			return nil, err
 		}
 		defer c.Close()
-		cfg.Cmdline += fmt.Sprintf(" doorbell.workload=traffic=%v:%d", usernet.Gateway(), c.Addr().Port())
 		return runLoaded(ctx, cfg, func(ctx context.Context) error {
 			return guestLoad{cfg.VCPUs, modesStreamBytes, modesRequests}.run(ctx, c)
 		})
