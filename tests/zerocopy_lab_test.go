@@ -31,7 +31,12 @@ func TestMeasureZeroCopy(t *testing.T) {
 			t.Errorf("%.0f bytes, %.0f threads: %.2f faults of remapping, %.2f of copying", size, threads, moved, copied)
 		}
 		remapped, exchanged := number(t, row, "remap_shootdowns_per_message"), number(t, row, "exchange_shootdowns_per_message")
-		if threads == 1 && remapped+exchanged > 0.5 || threads == 2 && size <= 1<<20 && (remapped > 2.5 || exchanged > 3.5) {
+		// Shootdowns are the whole host's, whose other processes have some: of a large message's, of which a round has few, half of what two threads take.
+		stray := 0.5
+		if size >= 1<<20 {
+			stray = 2.5
+		}
+		if threads == 1 && remapped+exchanged > stray || threads == 2 && size <= 1<<20 && (remapped > 2.5 || exchanged > 3.5) {
 			t.Errorf("%.0f bytes, %.0f threads: %.2f and %.2f shootdowns", size, threads, remapped, exchanged)
 		}
 		// A thread that does not run has nothing to be told.
