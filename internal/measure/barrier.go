@@ -11,6 +11,7 @@ import (
 	"doorbell/internal/kvm"
 	"doorbell/internal/probe"
 	"doorbell/internal/report"
+	"doorbell/internal/threads"
 	"doorbell/vmm"
 
 	"golang.org/x/sys/unix"
@@ -127,7 +128,7 @@ func Barrier(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Result
 	if err := unix.SchedGetaffinity(0, &set); err != nil {
 		return nil, nil, fmt.Errorf("list the processors: %w", err)
 	}
-	cpus := members(&set)
+	cpus := threads.Members(&set)
 	if len(cpus) < 2 {
 		return nil, nil, &kvm.NotSupportedError{Feature: "measure barrier", Reason: "one processor sees its own stores in order: two are needed"}
 	}

@@ -2,12 +2,11 @@ package measure
 
 import (
 	"fmt"
-	"os"
 	"runtime"
-	"strconv"
 	"time"
 
 	"doorbell/internal/report"
+	"doorbell/internal/threads"
 
 	"golang.org/x/sys/unix"
 )
@@ -31,7 +30,7 @@ func takeProcessors() (*processors, error) {
 	if err := unix.SchedGetaffinity(0, &p.before); err != nil {
 		return nil, fmt.Errorf("list the processors: %w", err)
 	}
-	cpus := members(&p.before)
+	cpus := threads.Members(&p.before)
 	p.injector, p.target, p.third = cpus[0], cpus[len(cpus)-1], -1 // a process has one at least
 	if len(cpus) > 2 {
 		p.third = cpus[1]
@@ -39,17 +38,7 @@ func takeProcessors() (*processors, error) {
 	var one unix.CPUSet
 	one.Set(p.injector)
 	p.scheduler = runtime.GOMAXPROCS(runtime.NumCPU() + spareProcessors)
-	return p, moveThreads(one)
-}
-
-// members are a set's processors in order.
-func members(set *unix.CPUSet) (cpus []int) {
-	for cpu := range len(set) * 64 {
-		if set.IsSet(cpu) {
-			cpus = append(cpus, cpu)
-		}
-	}
-	return cpus
+	return p, threads.RunOn(&one)
 }
 
 // placed says in an experiment where its threads were.
@@ -79,25 +68,7 @@ func placeOn(tid, cpu int) error {
 // give lets the threads run where they could before.
 func (p *processors) give() error {
 	runtime.GOMAXPROCS(p.scheduler)
-	return moveThreads(p.before)
-}
-
-// moveThreads moves this process's threads; those that they start later inherit it.
-func moveThreads(to unix.CPUSet) error {
-	threads, err := os.ReadDir("/proc/self/task")
-	if err != nil {
-		return err
-	}
-	for _, t := range threads {
-		tid, err := strconv.Atoi(t.Name())
-		if err != nil {
-			continue
-		}
-		if err := unix.SchedSetaffinity(tid, &to); err != nil && err != unix.ESRCH {
-			return fmt.Errorf("move thread %d: %w", tid, err)
-		}
-	}
-	return nil
+	return threads.RunOn(&p.before)
 }
 
 // await waits until done says so. Where the guest has a processor of its own this one is kept busy, so that the wait costs no wake-up; otherwise it

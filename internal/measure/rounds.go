@@ -81,17 +81,6 @@ func timeLeft(d time.Duration) string {
 	return fmt.Sprintf(" (about %.0f s left)", d.Seconds())
 }
 
-// absent is why an arm has no row: a round failed, or none ran before ctx ended; "" if it has one.
-func absent(ctx context.Context, failure error, ran int) string {
-	switch {
-	case failure != nil:
-		return strings.ReplaceAll(failure.Error(), "\n", "; ")
-	case ran == 0:
-		return fmt.Sprint(context.Cause(ctx))
-	}
-	return ""
-}
-
 // missed says that an arm has no row, and the experiment why: its own failure, or the run's before it had one. An arm of which only some rounds failed has a
 // row of the others.
 func missed(e *report.Experiment, arm string, failure, run error, ran, rounds int) bool {

@@ -82,7 +82,9 @@ func Shootdown(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Resu
 		rounds[i] = append(rounds[i], shootdownRound{float64(r.Agent.Workload.DurationNs), float64(row.Total), float64(exits[0]), float64(exits[len(exits)-1])})
 		return nil
 	})
-	e, err := shootdownReport(rounds, func(i int) string { return absent(ctx, failures[i], len(rounds[i])) })
+	e, err := shootdownReport(rounds, func(e *report.Experiment, i int) bool {
+		return missed(e, shootdownArms[i].name, failures[i], context.Cause(ctx), len(rounds[i]), order.n)
+	})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -94,8 +96,8 @@ func Shootdown(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Resu
 	return doc, res, nil
 }
 
-// shootdownReport puts the rounds together; why says why an arm has none.
-func shootdownReport(rounds [][]shootdownRound, why func(arm int) string) (report.Experiment, error) {
+// shootdownReport puts the rounds together; missed says whether an arm has none, and the experiment why.
+func shootdownReport(rounds [][]shootdownRound, missed func(e *report.Experiment, arm int) bool) (report.Experiment, error) {
 	e := report.Experiment{Name: "shootdown", Missing: map[string]string{}, Parameters: map[string]any{"pages_per_round": shootdownPages, "pages_per_round_without": shootdownControlPages},
 		Literature: literaturePaths, Table: &report.Table{
 			Columns: []string{"the other vCPU", "shootdowns per page mapped, protected, unmapped", "exits of the first vCPU", "least", "most", "of the other", "least", "most"},
@@ -103,8 +105,7 @@ func shootdownReport(rounds [][]shootdownRound, why func(arm int) string) (repor
 	picture := &report.Plot{Title: "exits per page mapped, protected and unmapped", Parts: []string{"of the vCPU that does it", "of the other"}}
 	e.Plots = []*report.Plot{picture}
 	for i, a := range shootdownArms {
-		if why := why(i); why != "" {
-			e.Missing[a.name] = why
+		if missed(&e, i) {
 			continue
 		}
 		var shots, first, last spread

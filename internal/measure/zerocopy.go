@@ -10,6 +10,7 @@ import (
 
 	"doorbell/internal/probe"
 	"doorbell/internal/report"
+	"doorbell/internal/threads"
 	"doorbell/vmm"
 
 	"golang.org/x/sys/unix"
@@ -142,7 +143,7 @@ func ZeroCopy(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm
 	if err != nil {
 		return nil, nil, err
 	}
-	ways, all := zeroCopyWays(move), members(&cpus.before)
+	ways, all := zeroCopyWays(move), threads.Members(&cpus.before)
 	var rows []zeroCopyRow
 	for _, threads := range threadCounts(len(all)) {
 		for _, size := range zeroCopySizes {
@@ -161,11 +162,9 @@ func ZeroCopy(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm
 		}
 		return err
 	})
-	why := make([]string, len(rows))
-	for i := range rows {
-		why[i] = absent(ctx, failures[i], rows[i].messages)
-	}
-	e, err := zeroCopyExperiment(rows, why, ways, doc.Environment.Emulated)
+	e, err := zeroCopyExperiment(rows, ways, doc.Environment.Emulated, func(e *report.Experiment, i int) bool {
+		return missed(e, rows[i].name(), failures[i], context.Cause(ctx), len(rows[i].busy), order.n)
+	})
 	if err != nil {
 		return nil, nil, err
 	}

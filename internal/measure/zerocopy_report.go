@@ -138,8 +138,8 @@ func (r *zeroCopyRow) cells(ways []way) []string {
 	return append(cells, share)
 }
 
-// zeroCopyExperiment puts the rows together; why says of each why it is absent, "" if it is not.
-func zeroCopyExperiment(rows []zeroCopyRow, why []string, ways []way, emulated bool) (*report.Experiment, error) {
+// zeroCopyExperiment puts the rows together; missed says whether an arm has none, and the experiment why.
+func zeroCopyExperiment(rows []zeroCopyRow, ways []way, emulated bool, missed func(e *report.Experiment, arm int) bool) (*report.Experiment, error) {
 	e := &report.Experiment{Name: "zerocopy", Missing: map[string]string{}, Literature: literatureZeroCopy, Table: &report.Table{Columns: []string{"size, threads"}}}
 	for _, w := range ways[1:] {
 		e.Table.Columns = append(e.Table.Columns, w.name+", time ÷ copying", "least", "most")
@@ -158,8 +158,7 @@ func zeroCopyExperiment(rows []zeroCopyRow, why []string, ways []way, emulated b
 		if !slices.Contains(counts, r.threads) {
 			counts = append(counts, r.threads)
 		}
-		if why[i] != "" {
-			e.Missing[r.name()] = why[i]
+		if missed(e, i) {
 			continue
 		}
 		byThreads[r.threads] = append(byThreads[r.threads], r)

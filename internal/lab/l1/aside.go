@@ -5,7 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strconv"
+
+	"doorbell/internal/threads"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,16 +20,8 @@ func stepAside() error {
 		return fmt.Errorf("list the processors: %w", err)
 	}
 	first.Set(0)
-	threads, err := os.ReadDir("/proc/self/task")
-	if err != nil {
-		return err
-	}
-	for _, t := range threads {
-		if tid, err := strconv.Atoi(t.Name()); err == nil {
-			if err := unix.SchedSetaffinity(tid, &first); err != nil && err != unix.ESRCH {
-				return fmt.Errorf("step aside: %w", err)
-			}
-		}
+	if err := threads.RunOn(&first); err != nil {
+		return fmt.Errorf("step aside: %w", err)
 	}
 	masks, err := filepath.Glob("/proc/irq/[0-9]*/smp_affinity")
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"doorbell/internal/netconf"
+	"doorbell/internal/threads"
 	"doorbell/internal/traffic/wire"
 )
 
@@ -69,6 +70,14 @@ func configure(name string, c *wire.Configure) error {
 		return fmt.Errorf("configure: %w", err)
 	}
 	return nil
+}
+
+func runOn(cpus []int) error {
+	set, err := threads.Set(cpus)
+	if err != nil {
+		return err
+	}
+	return threads.RunOn(&set)
 }
 
 func eachSorted[V any](m map[string]V, do func(string, V) error) error {
