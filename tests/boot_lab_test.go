@@ -189,10 +189,20 @@ func TestMeasureBoot(t *testing.T) {
 		if len(d.Experiments) != 1 || d.Experiments[0].Name != "boot" || len(d.Experiments[0].Rows) == 0 || d.Experiments[0].Finding == "" {
 			t.Errorf("experiments: %+v", d.Experiments)
 		}
+		exits := 0.0 // at the phase before
 		for _, r := range d.Experiments[0].Rows {
+			if n, known := r["exits"].(float64); r["kind"] == "phase" && known {
+				if n < exits {
+					t.Errorf("phase %v: %v exits, %v before it", r["phase"], n, exits)
+				}
+				exits = n
+			}
 			if r["kind"] == "phase" && r["at_s"] != nil && d.Environment.Emulated {
 				t.Errorf("a time of an emulated clock: %v", r)
 			}
+		}
+		if exits == 0 {
+			t.Error("no phase has exits")
 		}
 		if o := doorbell(t, "", "measure", "--list"); !strings.Contains(o.stdout, "boot") {
 			t.Errorf("--list: %s", o.stdout)

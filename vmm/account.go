@@ -58,6 +58,18 @@ type Phase struct {
 	Exits []uint64 `json:"exits_by_vcpu,omitempty"`
 }
 
+// AllExits are those of all vCPUs; nil where they are not known.
+func (p *Phase) AllExits() *uint64 {
+	if len(p.Exits) == 0 {
+		return nil
+	}
+	n := uint64(0)
+	for _, e := range p.Exits {
+		n += e
+	}
+	return &n
+}
+
 // NMIRow is what became of the NMI button's pulses at one vCPU's local APIC.
 type NMIRow struct {
 	VCPU   int    `json:"vcpu"`

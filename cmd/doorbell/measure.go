@@ -3,8 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"slices"
+	"strconv"
+	"strings"
 	"text/tabwriter"
 
 	"doorbell/internal/measure"
@@ -12,12 +15,13 @@ import (
 	"doorbell/vmm"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 func measureCommand() *cobra.Command {
 	g := &guestFlags{}
 	var list bool
-	var compare string
+	var compare, rounds, seed string
 	cmd := &cobra.Command{
 		Use:   "measure [EXPERIMENT ...]",
 		Short: "Run experiments about interrupts and exits",
@@ -26,7 +30,8 @@ counts. Without a name, the short ones run that need no device.`,
 		Example: `  doorbell measure --list
   doorbell measure boot
   doorbell measure boot -c 4 --report json=boot.json
-  doorbell measure paths --compare old.json`,
+  doorbell measure paths --compare old.json
+  doorbell measure paths storm --rounds 5 --seed 1234`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if list {
 				return listExperiments()
@@ -42,22 +47,58 @@ counts. Without a name, the short ones run that need no device.`,
 			if len(found) == 1 && len(found[0].Guests) > 0 && g.kernel != "" {
 				return usageError("measure %s: it boots kernels of its own: leave -k out", found[0].Name)
 			}
+			orders, flags, err := parseOrders(cmd.Flags(), args, found, rounds, seed)
+			if err != nil {
+				return err
+			}
 			bare := !slices.ContainsFunc(found, func(e measure.Experiment) bool { return !e.Bare })
-			run := guestRun{measure: found.Run, args: args, bare: bare, guests: found.Guests()}
+			run := guestRun{measure: ordered(found.Run, orders), args: args, flags: flags, bare: bare, guests: found.Guests()}
 			if compare != "" {
 				before, err := report.ReadDocument(compare)
 				if err != nil {
 					return usageError("--compare: %v", err)
 				}
-				run.measure, run.flags = comparing(found.Run, compare, before), []string{"--compare", compare}
+				run.measure, run.flags = comparing(run.measure, compare, before), append(run.flags, "--compare", compare)
 			}
 			return runGuest(cmd, g, targets, run)
 		},
 	}
 	g.add(cmd.Flags())
 	cmd.Flags().StringVar(&compare, "compare", "", "an earlier report as JSON: say which figures differ from its, beyond what the rounds do by themselves")
+	cmd.Flags().StringVar(&rounds, "rounds", "", "run each arm `N` times, 1 to "+strconv.Itoa(measure.MaxRounds)+" (default: as often as each experiment says by itself)")
+	cmd.Flags().StringVar(&seed, "seed", "", "run the arms in the orders of the earlier run that printed this `SEED` (default: a new one)")
 	cmd.Flags().BoolVar(&list, "list", false, "say what each experiment asks")
 	return cmd
+}
+
+// parseOrders reads --rounds and --seed; flags hand them on to the lab.
+func parseOrders(given *pflag.FlagSet, args []string, found measure.Set, rounds, seed string) (o measure.Orders, flags []string, err error) {
+	// Text, since pflag would read 0x10 as 16, and what it says of a bad number is strconv's.
+	if given.Changed("rounds") {
+		if o.Rounds, err = strconv.Atoi(rounds); err != nil || o.Rounds < 1 || o.Rounds > measure.MaxRounds {
+			return o, nil, usageError("--rounds %q: write a number from 1 to %d", rounds, measure.MaxRounds)
+		}
+		flags = append(flags, "--rounds", strconv.Itoa(o.Rounds))
+	}
+	if given.Changed("seed") {
+		n, err := strconv.ParseUint(seed, 10, 64)
+		if err != nil {
+			return o, nil, usageError("--seed %q: write the seed that a report has, a number from 0 to %d", seed, uint64(math.MaxUint64))
+		}
+		o.Seed = &n
+		flags = append(flags, "--seed", strconv.FormatUint(n, 10))
+	}
+	if len(flags) > 0 && !slices.ContainsFunc(found, func(e measure.Experiment) bool { return !e.Once }) {
+		return o, nil, usageError("measure %s: %s run once and have no rounds: leave --rounds and --seed out", strings.Join(args, " "), strings.Join(measure.OnceNames(), " and "))
+	}
+	return o, flags, nil
+}
+
+// ordered has a run follow a user's wishes for its rounds.
+func ordered(run measureFunc, o measure.Orders) measureFunc {
+	return func(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Result, error) {
+		return run(measure.WithOrders(ctx, o), cfg)
+	}
 }
 
 // comparing has a run's report put beside an earlier one.

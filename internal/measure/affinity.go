@@ -91,8 +91,8 @@ func Affinity(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Resul
 			arms = append(arms, i)
 		}
 	}
-	order := newRounds(affinityRounds)
-	res, err := runWatched(ctx, cfg, func(ctx context.Context, m *vmm.Machine) error {
+	order := newRounds(ctx, affinityRounds)
+	res, err := runWatched(ctx, cfg, order.guestLimit(), func(ctx context.Context, m *vmm.Machine) error {
 		g, err := c.Accept(ctx)
 		if err != nil {
 			return err

@@ -135,7 +135,7 @@ func Barrier(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Result
 	scheduler := runtime.GOMAXPROCS(runtime.NumCPU() + spareProcessors)
 	defer runtime.GOMAXPROCS(scheduler)
 	lost := make([]spread, len(barrierArms))
-	order := newRounds(barrierRounds)
+	order := newRounds(ctx, barrierRounds)
 	names := namesOf(barrierArms, func(a barrierArm) string { return a.name })
 	failures := order.each(ctx, cfg, "barrier", names, func(i int) error {
 		n, err := new(litmus).run([2]int{cpus[0], cpus[1]}, barrierTrials, barrierArms[i].publish)

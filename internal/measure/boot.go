@@ -25,13 +25,14 @@ func Boot(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Result, e
 		e.Rows = append(e.Rows, map[string]any{"kind": "exits_by_device", "device": r.Device, "register": r.Register, "direction": r.Direction, "width_bytes": r.Width, "exits": r.Count, "source": "userspace"})
 	}
 	for _, p := range doc.VM.Phases {
-		row := map[string]any{"kind": "phase", "phase": p.Name, "at_s": p.AtS}
+		row := map[string]any{"kind": "phase", "phase": p.Name, "at_s": p.AtS, "exits": p.AllExits()}
 		if doc.Environment.Emulated {
 			row["at_s"] = nil
 			row["not_measured"] = map[string]string{"at_s": emulatedClock}
 		}
 		e.Rows = append(e.Rows, row)
 	}
+	e.Account = report.AccountTables(doc.VM, doc.Environment.Emulated)
 	e.Plots, e.Literature = []*report.Plot{exitsPlot(doc.VM)}, literatureBoot
 	doc.Experiments = append(doc.Experiments, e)
 	return doc, res, nil

@@ -65,8 +65,8 @@ func Coalesce(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Resul
 	}
 	defer c.Close()
 	rows := make([]coalesceRow, len(coalesceArms))
-	order := newRounds(roundsIn(ctx, coalesceRounds))
-	res, err := runWatched(ctx, cfg, func(ctx context.Context, m *vmm.Machine) error {
+	order := newRounds(ctx, roundsIn(ctx, coalesceRounds))
+	res, err := runWatched(ctx, cfg, order.guestLimit(), func(ctx context.Context, m *vmm.Machine) error {
 		g, err := c.Accept(ctx)
 		if err != nil {
 			return err

@@ -2,6 +2,7 @@ package measure
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
@@ -28,13 +29,64 @@ func TestRounds(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	n := 0
-	newRounds(3).run(ctx, 5, func(int, int) {
+	newRounds(ctx, 3).run(ctx, 5, func(int, int) {
 		if n++; n == 7 {
 			cancel()
 		}
 	})
 	if n != 7 {
 		t.Errorf("%d arms after the end", n)
+	}
+}
+
+// TestOrders: what a user asks for is what runs and what is printed; a seed gives its orders back, and one seed is for all experiments of a run.
+func TestOrders(t *testing.T) {
+	const set = 3
+	seed := uint64(12)
+	order := func(r rounds) (all []int) {
+		r.run(context.Background(), 27, func(_, arm int) { all = append(all, arm) })
+		return all
+	}
+	ctx := context.Background()
+	for _, c := range []struct {
+		name string
+		ctx  context.Context
+		n    int
+	}{
+		{"alone", ctx, set}, {"of several", short(ctx), shortRounds},
+		{"asked", WithOrders(ctx, Orders{Rounds: 5, Seed: &seed}), 5}, {"asked, of several", short(WithOrders(ctx, Orders{Rounds: 5, Seed: &seed})), 5},
+		{"once", WithOrders(ctx, Orders{Rounds: 1}), 1}, {"seed only, of several", short(WithOrders(ctx, Orders{Seed: &seed})), shortRounds},
+	} {
+		r := newRounds(c.ctx, roundsIn(c.ctx, set))
+		if asked := ordersOf(c.ctx).Seed; r.n != c.n || asked != nil && r.seed != *asked || r.parameters()["rounds"] != c.n || r.parameters()["seed"] != r.seed {
+			t.Errorf("%s: %+v, printed as %v", c.name, r, r.parameters())
+		}
+		// As a reader of the report has it, and gives it back.
+		var printed struct{ Seed float64 }
+		b, err := json.Marshal(r.parameters())
+		if err == nil {
+			err = json.Unmarshal(b, &printed)
+		}
+		again := uint64(printed.Seed)
+		if got := newRounds(WithOrders(ctx, Orders{Rounds: r.n, Seed: &again}), set); err != nil || !slices.Equal(order(got), order(r)) {
+			t.Errorf("%s: %v: seed %v gave %v, then %v", c.name, err, printed.Seed, order(r), order(got))
+		}
+	}
+	if a, b := newRounds(ctx, set), newRounds(ctx, set); a.seed == b.seed {
+		t.Errorf("two runs have the seed %d", a.seed)
+	}
+	var seeds []uint64
+	run := Experiment{Name: "x", Run: func(ctx context.Context, _ vmm.Config) (*report.Document, *vmm.Result, error) {
+		seeds = append(seeds, newRounds(ctx, set).seed)
+		return &report.Document{Experiments: []report.Experiment{{Name: "x"}}}, nil, nil
+	}}
+	if _, _, err := (Set{run, run}).Run(ctx, vmm.Config{}); err != nil || len(seeds) != 2 || seeds[0] != seeds[1] {
+		t.Errorf("%v: the experiments of one run have the seeds %v", err, seeds)
+	}
+	for n, want := range map[int]string{1: "0 %", 2: "50 %", 3: "75 %", 5: "94 %", 8: "more than 99 %", MaxRounds: "more than 99 %"} {
+		if got := (rounds{n: n}).parameters()["confidence_of_least_to_most"]; got != want {
+			t.Errorf("%d rounds: %v", n, got)
+		}
 	}
 }
 

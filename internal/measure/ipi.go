@@ -179,7 +179,7 @@ func IPI(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.Resu
 	defer func() { err = errors.Join(err, b.close()) }()
 	arms := ipiArms(b.cpus.third >= 0)
 	sender, target := make([]spread, len(arms)), make([]spread, len(arms))
-	order := newRounds(ipiRounds)
+	order := newRounds(ctx, ipiRounds)
 	failures := order.each(ctx, cfg, "ipi", namesOf(arms, ipiArm.name), func(i int) error {
 		c, err := measureIPI(b.sys, b.cpus, arms[i])
 		if err != nil {

@@ -173,7 +173,7 @@ func IRQLine(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.
 	defer func() { err = errors.Join(err, b.close()) }()
 	arms := lineArms()
 	vain, exits, interrupts := make([]spread, len(arms)), make([]spread, len(arms)), make([]spread, len(arms))
-	order := newRounds(lineRounds)
+	order := newRounds(ctx, lineRounds)
 	failures := order.each(ctx, cfg, "irqline", namesOf(arms, lineArm.name), func(i int) error {
 		c, err := measureLine(ctx, b.sys, b.cpus, arms[i])
 		if err != nil {

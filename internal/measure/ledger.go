@@ -67,7 +67,7 @@ func Ledger(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.R
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
 	c := &countingCosts{ratios: make([]spread, len(countings)), plain: make([]spread, len(countings)), missing: map[string]string{}}
-	order := newRounds(ledgerRounds)
+	order := newRounds(ctx, ledgerRounds)
 	const arm = "a guest's exits, counted and not"
 	failures := order.each(ctx, cfg, "ledger", []string{arm}, func(int) error {
 		return c.round(b, rand.New(rand.NewPCG(order.seed, uint64(len(c.ratios[0])))))

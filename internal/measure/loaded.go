@@ -56,17 +56,20 @@ func listenFor(cfg *vmm.Config) (*traffic.Controller, error) {
 // says that the guest did not power off.
 func runLoaded(ctx context.Context, cfg vmm.Config, load func(context.Context) error) (res *vmm.Result, err error) {
 	if load == nil {
-		return runWatched(ctx, cfg, nil)
+		return runWatched(ctx, cfg, guestLimit, nil)
 	}
-	return runWatched(ctx, cfg, func(ctx context.Context, _ *vmm.Machine) error { return load(ctx) })
+	return runWatched(ctx, cfg, guestLimit, func(ctx context.Context, _ *vmm.Machine) error { return load(ctx) })
 }
 
 // guestLimit is how long a guest may take: one that hangs loses its arm, and not the experiment. The longest takes a minute, on an emulated host.
 const guestLimit = 10 * time.Minute
 
+// guestLimit is the limit of a guest in which all rounds run: a user may ask for many.
+func (r rounds) guestLimit() time.Duration { return guestLimit * time.Duration(1+r.n/10) }
+
 // runWatched is runLoaded for a load that looks at its machine meanwhile.
-func runWatched(ctx context.Context, cfg vmm.Config, load func(context.Context, *vmm.Machine) error) (res *vmm.Result, err error) {
-	ctx, release := context.WithTimeoutCause(ctx, guestLimit, fmt.Errorf("the guest has not ended after %v", guestLimit))
+func runWatched(ctx context.Context, cfg vmm.Config, limit time.Duration, load func(context.Context, *vmm.Machine) error) (res *vmm.Result, err error) {
+	ctx, release := context.WithTimeoutCause(ctx, limit, fmt.Errorf("the guest has not ended after %v", limit))
 	defer release()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -29,7 +29,7 @@ func Modes(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Result, 
 	doc := &report.Document{Environment: probe.Host()}
 	columns := make([][]column, len(irqchip.Names))
 	var last *vmm.Result
-	order := newRounds(modesRounds)
+	order := newRounds(ctx, modesRounds)
 	failures := order.each(ctx, cfg, "modes", irqchip.Names, func(i int) error {
 		c := cfg
 		c.IRQChip = irqchip.Names[i]

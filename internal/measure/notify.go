@@ -215,7 +215,7 @@ func Notify(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.R
 	defer func() { err = errors.Join(err, cpus.give()) }()
 	arms, missing := offered(notifyArms())
 	each, slept, burst, taken, times := make([]spread, len(arms)), make([]spread, len(arms)), make([]spread, len(arms)), make([]spread, len(arms)), make([]spread, len(arms))
-	order := newRounds(notifyRounds)
+	order := newRounds(ctx, notifyRounds)
 	failures := order.each(ctx, cfg, "notify", namesOf(arms, func(a notifyArm) string { return a.name }), func(i int) error {
 		c, err := measureNotify(cpus, arms[i])
 		if err != nil {

@@ -99,7 +99,7 @@ func Paths(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.Re
 	if unclocked != "" {
 		interrupts = pathInterrupts
 	}
-	order := newRounds(roundsIn(ctx, pathRounds))
+	order := newRounds(ctx, roundsIn(ctx, pathRounds))
 	failures := order.each(ctx, cfg, "paths", namesOf(rows, pathRow.name), func(arm int) error {
 		c, err := measureInterrupted(ctx, b.sys, b.cpus, rows[arm].interruptedArm, interrupts, false)
 		if err != nil {

@@ -41,10 +41,11 @@ func Posted(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.R
 		return nil, nil, err
 	}
 	defer func() { err = errors.Join(err, cpus.give()) }()
-	e := &postedExperiment{cpus: cpus, cfg: cfg, order: newRounds(postedRounds), missing: map[string]string{}}
+	n := postedRounds
 	if isShort(ctx) {
-		e.order.n = 1 // where there is nothing to post with, it says what `paths` does
+		n = 1 // where there is nothing to post with, it says what `paths` does
 	}
+	e := &postedExperiment{cpus: cpus, cfg: cfg, order: newRounds(ctx, n), missing: map[string]string{}}
 	on, why := kvm.VirtualizesAPIC()
 	if err := e.settings(ctx, on, why); err != nil {
 		return nil, nil, err

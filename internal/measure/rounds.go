@@ -23,6 +23,40 @@ type rounds struct {
 // shortRounds are those of an experiment that runs with the other short ones, which together are to be done while somebody waits.
 const shortRounds = 2
 
+// MaxRounds is the most that a user can ask for: a slip of the finger should not take a week.
+const MaxRounds = 1000
+
+// Orders are a user's wishes for the rounds. The zero value has none.
+type Orders struct {
+	Rounds int     // how often each arm runs; 0 is as often as the experiment has it run by itself
+	Seed   *uint64 // of the orders; nil is one that has not been before
+}
+
+type ordersKey struct{}
+
+// WithOrders has every experiment that runs in the context follow them.
+func WithOrders(ctx context.Context, o Orders) context.Context {
+	return context.WithValue(ctx, ordersKey{}, o)
+}
+
+func ordersOf(ctx context.Context) Orders {
+	o, _ := ctx.Value(ordersKey{}).(Orders)
+	return o
+}
+
+// oneSeed chooses the seed for all experiments that run in the context, where nobody has: one number repeats a run of several.
+func oneSeed(ctx context.Context) context.Context {
+	o := ordersOf(ctx)
+	if o.Seed == nil {
+		seed := newSeed()
+		o.Seed = &seed
+	}
+	return WithOrders(ctx, o)
+}
+
+// newSeed has 32 bits: quickly typed, and whole in a JSON number, of which most readers make a float64.
+func newSeed() uint64 { return uint64(rand.Uint32()) }
+
 type shortKey struct{}
 
 // short marks that an experiment runs with the other short ones.
@@ -38,8 +72,14 @@ func roundsIn(ctx context.Context, n int) int {
 	return n
 }
 
-// newRounds chooses a seed.
-func newRounds(n int) rounds { return rounds{n, uint64(time.Now().UnixNano())} }
+// newRounds are n rounds with a new seed, or what the user wishes.
+func newRounds(ctx context.Context, n int) rounds {
+	o := ordersOf(oneSeed(ctx))
+	if o.Rounds > 0 {
+		n = o.Rounds
+	}
+	return rounds{n, *o.Seed}
+}
 
 // run calls measure for each of arms arms in each round, until ctx ends.
 func (r rounds) run(ctx context.Context, arms int, measure func(round, arm int)) {
@@ -112,7 +152,16 @@ func namesOf[A any](arms []A, name func(A) string) []string {
 
 // parameters are what a report says of them.
 func (r rounds) parameters() map[string]any {
-	return map[string]any{"rounds": r.n, "seed": r.seed, "order": "random in each round", "confidence_of_least_to_most": fmt.Sprintf("%.0f %%", 100*confidence(r.n))}
+	return map[string]any{"rounds": r.n, "seed": r.seed, "order": "random in each round", "confidence_of_least_to_most": confidenceText(r.n)}
+}
+
+// confidenceText is confidence for people: many rounds make it nearly sure, never certain.
+func confidenceText(n int) string {
+	percent := 100 * confidence(n)
+	if percent > 99 {
+		return "more than 99 %"
+	}
+	return fmt.Sprintf("%.0f %%", percent)
 }
 
 // spread is what the rounds gave of one figure.

@@ -50,7 +50,7 @@ func Shootdown(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Resu
 	cfg.Net = vmm.NetConfig{}
 	rounds := make([][]shootdownRound, len(shootdownArms))
 	var res *vmm.Result
-	order := newRounds(shootdownRounds)
+	order := newRounds(ctx, shootdownRounds)
 	failures := order.each(ctx, cfg, "shootdown", namesOf(shootdownArms, func(a shootdownArm) string { return a.name }), func(i int) error {
 		c := cfg
 		c.Cmdline += fmt.Sprintf(" doorbell.workload=shootdown=%d,%s", shootdownArms[i].pages, shootdownArms[i].other)

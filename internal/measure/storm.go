@@ -183,7 +183,7 @@ func Storm(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.Re
 	arms := stormArms()
 	deliveries, exits := make([]spread, len(arms)), make([]spread, len(arms))
 	total := make([]stormCounts, len(arms))
-	order := newRounds(roundsIn(ctx, stormRounds))
+	order := newRounds(ctx, roundsIn(ctx, stormRounds))
 	failures := order.each(ctx, cfg, "storm", namesOf(arms, stormArm.name), func(i int) error {
 		c, err := measureStorm(ctx, b.sys, b.cpus, arms[i])
 		if err != nil {

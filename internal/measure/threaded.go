@@ -93,7 +93,7 @@ func Threaded(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Resul
 		return nil, nil, context.Cause(ctx)
 	}
 	var res *vmm.Result
-	order := newRounds(threadedRounds)
+	order := newRounds(ctx, threadedRounds)
 	failures := order.each(ctx, cfg, "threaded", namesOf(threadedArms, func(a threadedArm) string { return a.name }), func(i int) error {
 		arm := threadedArms[i]
 		if err := absentGuests[arm.release]; err != nil {
@@ -224,9 +224,15 @@ func (t *threadedRun) report(ctx context.Context, order rounds, failures []error
 			"arm": name, "kernel": t.kernels[key.arm], "cmdline": arm.cmdline, "load": load, "kind": key.kind,
 			"raised": f.raised, "served": f.served, "bottom_halves": f.bottoms, "handler_contexts": f.tops, "bottom_contexts": f.bottomsIn,
 			"burst_raised": f.burstRaised, "burst_handlers": f.burstServed, "burst_bottom_halves": f.burst,
+			"burst_handlers_per_interrupt": nil, "burst_bottom_halves_per_interrupt": nil,
 			"top_ratio": nil, "bottom_ratio": nil, "bottom_max_ratio": nil, "top_p50_ns": nil, "bottom_p50_ns": nil, "bottom_max_ns": nil,
 		}
-		cells := []string{name, mostly(f.tops), mostly(f.bottomsIn), fixed(float64(f.burstServed)/float64(f.burstRaised), 2), fixed(float64(f.burst)/float64(f.burstRaised), 2), "-", "-", "-"}
+		cells := []string{name, mostly(f.tops), mostly(f.bottomsIn), "-", "-", "-", "-", "-"}
+		if raised := float64(f.burstRaised); raised > 0 {
+			handlers, bottoms := float64(f.burstServed)/raised, float64(f.burst)/raised
+			row["burst_handlers_per_interrupt"], row["burst_bottom_halves_per_interrupt"] = handlers, bottoms
+			cells[3], cells[4] = fixed(handlers, 2), fixed(bottoms, 2)
+		}
 		if base > 0 {
 			for i, s := range []struct {
 				name string

@@ -77,7 +77,7 @@ func Timer(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Result, 
 	cfg.Net = vmm.NetConfig{}
 	all, last, ticks := make([]spread, len(timerArms)), make([]spread, len(timerArms)), make([]spread, len(timerArms))
 	var res *vmm.Result
-	order := newRounds(timerRounds)
+	order := newRounds(ctx, timerRounds)
 	failures := order.each(ctx, cfg, "timer", namesOf(timerArms, func(a timerArm) string { return a.name }), func(i int) error {
 		arm := timerArms[i]
 		if cfg.VCPUs < arm.vcpus {

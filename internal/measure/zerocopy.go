@@ -150,7 +150,7 @@ func ZeroCopy(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm
 			rows = append(rows, zeroCopyRow{zeroCopyArm: zeroCopyArm{size, threads}, figures: map[string]spread{}})
 		}
 	}
-	order := newRounds(zeroCopyRounds)
+	order := newRounds(ctx, zeroCopyRounds)
 	random := rand.New(rand.NewPCG(order.seed, 1))
 	failures := order.each(ctx, cfg, "zerocopy", namesOf(rows, func(r zeroCopyRow) string { return r.name() }), func(i int) error {
 		counts, busy, err := measureZeroCopy(ctx, rows[i].zeroCopyArm, ways, random.Perm(len(ways)), all[1:rows[i].threads])

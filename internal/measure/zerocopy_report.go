@@ -83,17 +83,24 @@ func crossingRow(w way, rows []*zeroCopyRow) (row map[string]any, from string, e
 func crossingPlot(w way, rows []*zeroCopyRow, from string) *report.Plot {
 	var points []report.Bar
 	for _, r := range rows {
-		p := bar(sizeName(float64(r.size)), 1/r.figures[w.key+"_time_ratio"].median())
+		p := bar(sizeName(float64(r.size)), r.speed(w))
 		p.X = math.Log2(float64(r.size))
 		points = append(points, p)
 	}
 	return curve(fmt.Sprintf("time of copying ÷ time of %s, %s; above 1 from: %s", w.name, threadsName(rows[0].threads), from), "binary logarithm of the size in bytes", points...)
 }
 
+// speed is a way's against copying.
+func (r *zeroCopyRow) speed(w way) float64 { return 1 / r.figures[w.key+"_time_ratio"].median() }
+
 // row is for machines. On an emulated host no time stands alone.
 func (r *zeroCopyRow) row(ways []way, emulated bool) map[string]any {
 	row := map[string]any{"arm": r.name(), "size_bytes": r.size, "threads": r.threads, "messages": r.messages}
-	r.busy.into(row, "others_ran_share")
+	busy := r.busy
+	if r.threads == 1 {
+		busy = nil // there are no others
+	}
+	busy.into(row, "others_ran_share")
 	none := map[string]string{}
 	for i, w := range ways {
 		for _, name := range []string{"_faults_per_message", "_shootdowns_per_message"} {
@@ -101,6 +108,7 @@ func (r *zeroCopyRow) row(ways []way, emulated bool) map[string]any {
 		}
 		if i > 0 {
 			r.figures[w.key+"_time_ratio"].into(row, w.key+"_time_ratio")
+			row[w.key+"_speed_ratio"] = r.speed(w)
 		}
 		if emulated {
 			row[w.key+"_ns"], none[w.key+"_ns"] = nil, emulatedClock

@@ -217,7 +217,7 @@ func TestZeroCopyReport(t *testing.T) {
 	if len(e.Rows) != 1 || e.Missing["512 B, 1 thread"] != "a message did not arrive" {
 		t.Errorf("%v, %v", e.Rows, e.Missing)
 	}
-	if r["remap_time_ratio"] != 4.0 || r["exchange_time_ratio"] != 0.5 || r["copy_ns"] != nil || r["not_measured"].(map[string]string)["remap_ns"] != emulatedClock {
+	if r["remap_time_ratio"] != 4.0 || r["exchange_time_ratio"] != 0.5 || r["exchange_speed_ratio"] != 2.0 || r["copy_ns"] != nil || r["not_measured"].(map[string]string)["remap_ns"] != emulatedClock {
 		t.Errorf("%v", r)
 	}
 	if got := fmt.Sprint(e.Table.Rows[0][7:]); r["remap_shootdowns_per_message"] != nil || got != "[0.00 1.00 0.00 - - - -]" {

@@ -36,6 +36,8 @@ type Comparison struct {
 	Differences []Difference `json:"differences"`
 	// Only are arms that one of the reports has and the other has not.
 	Only []string `json:"only_in_one,omitempty"`
+	// OneRound are experiments of which a report has a single round: their figures are not compared.
+	OneRound []string `json:"one_round,omitempty"`
 	// Environment says what of the hosts differs: then the figures may differ for that.
 	Environment []string `json:"environment_differs,omitempty"`
 }
@@ -71,11 +73,19 @@ func (d *Document) Compare(name string, before *Document) error {
 	c := &Comparison{With: name, Differences: []Difference{}}
 	c.environment(before, &now)
 	old, fresh := arms(before), arms(&now)
+	for _, e := range now.Experiments {
+		if ran(before, e.Name) && (oneRound(before, e.Name) || oneRound(&now, e.Name)) {
+			c.OneRound = append(c.OneRound, e.Name)
+		}
+	}
 	for _, key := range sortedKeys(fresh) {
 		was, ok := old[key]
 		if !ok {
 			c.Only = append(c.Only, key.experiment+": "+key.arm+", now")
 			continue
+		}
+		if slices.Contains(c.OneRound, key.experiment) {
+			continue // its least and most are one number
 		}
 		c.figures(key, was, fresh[key])
 	}
@@ -100,6 +110,11 @@ func sortedKeys(m map[armKey]map[string]any) []armKey {
 // ran says whether a report has an experiment.
 func ran(d *Document, name string) bool {
 	return slices.ContainsFunc(d.Experiments, func(e Experiment) bool { return e.Name == name })
+}
+
+// oneRound says whether a report, as read from JSON, has one round of an experiment.
+func oneRound(d *Document, name string) bool {
+	return slices.ContainsFunc(d.Experiments, func(e Experiment) bool { return e.Name == name && e.Parameters["rounds"] == 1.0 })
 }
 
 // arms are a report's rows by what names them: their texts and what they say yes or no to, but for the words about a result.
@@ -217,6 +232,9 @@ func (c *Comparison) text(w io.Writer) {
 	}
 	t.Flush()
 	fmt.Fprintf(w, "%d of %d figures differ: the rounds of the two reports are further apart than those of one are from each other.\n", changed, len(c.Differences))
+	if len(c.OneRound) > 0 {
+		fmt.Fprintf(w, "Not compared: %s: one of the reports has a single round (see --rounds).\n", strings.Join(c.OneRound, ", "))
+	}
 	for _, o := range c.Only {
 		fmt.Fprintf(w, "In one only: %s\n", o)
 	}

@@ -72,6 +72,30 @@ func TestCompare(t *testing.T) {
 	}
 }
 
+// TestCompareOneRound: of one number nobody knows what chance would do, whichever of the reports has it.
+func TestCompareOneRound(t *testing.T) {
+	const note = "Not compared: paths: one of the reports has a single round"
+	for _, c := range []struct {
+		before, after float64
+		compared      int
+	}{{1, 3, 0}, {3, 1, 0}, {1, 1, 0}, {2, 3, 1}} {
+		before, now := comparable(rounds(2, 2, 2)), comparable(rounds(3, 3, 3))
+		before.Experiments[0].Parameters, now.Experiments[0].Parameters = map[string]any{"rounds": c.before}, map[string]any{"rounds": int(c.after)}
+		if err := now.Compare("old.json", before); err != nil {
+			t.Fatal(err)
+		}
+		var text, page strings.Builder
+		now.Text(&text)
+		if err := now.HTML(&page); err != nil {
+			t.Fatal(err)
+		}
+		says := c.compared == 0
+		if got := len(now.Compared.Differences); got != c.compared || strings.Contains(text.String(), note) != says || strings.Contains(page.String(), note) != says {
+			t.Errorf("%v rounds, then %v: %d figures compared:\n%s", c.before, c.after, got, text.String())
+		}
+	}
+}
+
 func TestReadDocument(t *testing.T) {
 	dir := t.TempDir()
 	for text, want := range map[string]string{"{": "is no report as JSON", "{}": "has no experiment in it", "[1]": "is no report as JSON"} {

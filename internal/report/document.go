@@ -60,12 +60,15 @@ type Experiment struct {
 	// Literature is what has been published of the same, to hold the result against.
 	Literature string `json:"literature,omitempty"`
 
-	Table *Table  `json:"-"` // the rows for a person; nil for none
-	Plots []*Plot `json:"-"` // pictures of the rows' figures
+	Table *Table `json:"-"` // the rows for a person; nil for none
+	// Account are the rows for a person where they are a machine's account, which a terminal gets whole from the document: see AccountTables.
+	Account []*Table `json:"-"`
+	Plots   []*Plot  `json:"-"` // pictures of the rows' figures
 }
 
 // Table is a table for a person: a row's first cell says what it is, the others are figures.
 type Table struct {
+	Title   string // "" where the experiment's name says it all
 	Columns []string
 	Rows    [][]string
 }

@@ -29,7 +29,7 @@ type pageFact struct{ Name, Value string }
 type pageExperiment struct {
 	Name, Finding string
 	Plots         []pagePlot
-	Table         *Table
+	Tables        []*Table
 	Parameters    string
 	Missing       []string
 	Literature    string
@@ -49,7 +49,10 @@ func (d *Document) HTML(w io.Writer) error {
 	p := page{JSON: template.JS(text), Environment: d.environmentFacts(), Compared: d.Compared}
 	for i := range d.Experiments {
 		e := &d.Experiments[i]
-		x := pageExperiment{Name: e.Name, Finding: e.Finding, Table: e.Table, Parameters: e.parameters(), Literature: e.Literature}
+		x := pageExperiment{Name: e.Name, Finding: e.Finding, Tables: e.Account, Parameters: e.parameters(), Literature: e.Literature}
+		if e.Table != nil {
+			x.Tables = append([]*Table{e.Table}, x.Tables...)
+		}
 		for _, plot := range e.Plots {
 			x.Plots = append(x.Plots, pagePlot{plot.Title, template.HTML(plot.SVG())}) // every text in it is escaped
 		}

@@ -1,7 +1,9 @@
 package report
 
 import (
+	"cmp"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -150,6 +152,55 @@ func TestPage(t *testing.T) {
 	for _, want := range []string{"kvm-intel", "no: it says so", "seed 7", "this: " + hostile, "The literature: " + hostile} {
 		if !strings.Contains(words(root), want) {
 			t.Errorf("no %q in the page", want)
+		}
+	}
+}
+
+// TestAccountTables: a boot's exits and phases are tables of the page; a terminal shows them once, with the rest of the account.
+func TestAccountTables(t *testing.T) {
+	for _, emulated := range []bool{false, true} {
+		d := sample()
+		d.Environment.Emulated = emulated
+		d.VM.Phases = []vmm.Phase{{Name: "memory", AtS: 0.25}, {Name: "guest: \x1buserspace", AtS: 1.5, Exits: []uint64{19, 4}}}
+		d.Experiments = []Experiment{{Name: "boot", Finding: "f", Account: AccountTables(d.VM, emulated)}}
+		var page, text strings.Builder
+		if err := d.HTML(&page); err != nil {
+			t.Fatal(err)
+		}
+		root, err := html.Parse(strings.NewReader(page.String()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var lines []string
+		for _, n := range nodes(root, "section") {
+			for _, r := range append(nodes(n, "caption"), nodes(n, "tr")...) {
+				var cells []string
+				for c := range r.ChildNodes() {
+					if c.Type == html.ElementNode {
+						cells = append(cells, words(c))
+					}
+				}
+				lines = append(lines, cmp.Or(strings.Join(cells, "|"), words(r)))
+			}
+		}
+		want := []string{
+			"VM exits by reason and vCPU", "VM exits that reached doorbell, by device", "Phases, with the exits so far",
+			"reason|vCPU0|vCPU1|total|source", "io|20|0|20|kvm_exit tracepoint", "other|0|10|10|rest", "all|20|10|30|KVM statistics: exits",
+			"device|register|direction|bytes|exits", "com1|THR|write|1|20",
+			"phase|at, s|exits", "memory|0.250|-", "guest: ?userspace|1.500|23",
+		}
+		if emulated {
+			want[2] += "; the clock is emulated, so there are no times"
+			want[10], want[11] = "memory|-|-", "guest: ?userspace|-|23"
+		}
+		if !slices.Equal(lines, want) {
+			t.Errorf("emulated %v: the page has\n%s\nwant\n%s", emulated, strings.Join(lines, "\n"), strings.Join(want, "\n"))
+		}
+		d.Text(&text)
+		for _, once := range []string{"vCPU0  vCPU1  total  source\n", "io     20      0     20  kvm_exit tracepoint\n", "THR", "23 exits"} {
+			if n := strings.Count(text.String(), once); n != 1 {
+				t.Errorf("emulated %v: a terminal shows %q %d times:\n%s", emulated, once, n, text.String())
+			}
 		}
 	}
 }

@@ -154,47 +154,13 @@ func dash(s string) string {
 // exitTable prints exits by reason and vCPU, with the source of each row.
 func exitTable(w io.Writer, v *vmm.Account) {
 	heading(w, "What its VM exits were")
-	total := map[string]int64{}
-	source := map[string]string{}
-	for _, r := range v.ExitRows {
-		total[r.Reason] += r.Count
-		source[r.Reason] = r.Source
+	c := columns(w)
+	t := exitsByReason(v)
+	for _, r := range append([][]string{t.Columns}, t.Rows...) {
+		last := len(r) - 1
+		fmt.Fprintf(c, "%s\t  %s\n", strings.Join(r[:last], "\t"), r[last]) // whose cells are no figures, and begin on the left
 	}
-	reasons := make([]string, 0, len(total))
-	for r := range total {
-		reasons = append(reasons, r)
-	}
-	sort.Slice(reasons, func(i, j int) bool {
-		a, b := reasons[i], reasons[j]
-		if (a == vmm.Other) != (b == vmm.Other) {
-			return b == vmm.Other
-		}
-		if total[a] != total[b] {
-			return total[a] > total[b]
-		}
-		return a < b
-	})
-	t := columns(w)
-	fmt.Fprint(t, "reason\t")
-	for _, c := range v.ExitsByVCPU {
-		fmt.Fprintf(t, "vCPU%d\t", c.VCPU)
-	}
-	fmt.Fprintln(t, "total\t  source")
-	for _, r := range reasons {
-		fmt.Fprintf(t, "%s\t", r)
-		for _, c := range v.ExitsByVCPU {
-			fmt.Fprintf(t, "%d\t", c.ByReason[r])
-		}
-		fmt.Fprintf(t, "%d\t  %s\n", total[r], source[r])
-	}
-	if v.ExitsTotal != nil {
-		fmt.Fprint(t, "all\t")
-		for _, c := range v.ExitsByVCPU {
-			fmt.Fprintf(t, "%d\t", c.Exits)
-		}
-		fmt.Fprintf(t, "%d\t  KVM statistics: exits\n", *v.ExitsTotal)
-	}
-	t.Flush()
+	c.Flush()
 }
 
 func accessTable(w io.Writer, rows []ledger.AccessRow) {
@@ -259,12 +225,8 @@ func phases(w io.Writer, v *vmm.Account, emulated bool) {
 	t := columns(w)
 	for _, p := range v.Phases {
 		exits := ""
-		if len(p.Exits) > 0 {
-			n := uint64(0)
-			for _, e := range p.Exits {
-				n += e
-			}
-			exits = fmt.Sprintf("%d exits", n)
+		if n := p.AllExits(); n != nil {
+			exits = fmt.Sprintf("%d exits", *n)
 		}
 		fmt.Fprintf(t, "%.3f s\t%s\t  %s\n", p.AtS, exits, p.Name)
 	}

@@ -5,6 +5,7 @@ package page
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"reflect"
@@ -28,6 +29,10 @@ type look struct {
 		Values        []float64
 		TextHeight    float64 // of the smallest text, in pixels of the screen
 	}
+	Sections []struct {
+		section
+		Hidden []string // what has no place on the screen
+	}
 	Page, Screen float64 // widths
 	Back, Text   string  // colours
 	JSON         string
@@ -44,13 +49,23 @@ const seeing = `(() => ({
 			TextHeight: Math.min(...[...svg.querySelectorAll("text")].map(t => t.getBoundingClientRect().height)),
 		};
 	}),
+	Sections: [...document.querySelectorAll("section:not(#compared)")].map(s => {
+		const text = e => e === null ? "" : e.textContent;
+		return {
+			Name: text(s.querySelector("h2")), Finding: text(s.querySelector(".finding")),
+			Tables: [...s.querySelectorAll("table")].map(t => ({
+				Title: text(t.caption), Columns: [...t.tHead.rows[0].cells].map(text), Rows: [...t.tBodies[0].rows].map(r => [...r.cells].map(text)),
+			})),
+			Hidden: [...s.querySelectorAll("h2, .finding, th, td")].filter(e => { const b = e.getBoundingClientRect(); return text(e) !== "" && (b.width === 0 || b.height === 0); }).map(text),
+		};
+	}),
 	Page: document.documentElement.scrollWidth, Screen: document.documentElement.clientWidth,
 	Back: getComputedStyle(document.body).backgroundColor, Text: getComputedStyle(document.body).color,
 	JSON: document.getElementById("report").textContent,
 }))()`
 
 // TestPage: on a desk and on a phone, light and dark, every plot is drawn where it can be seen, nothing is wider than the screen, no script fails, nothing is
-// fetched; and the page's numbers are the report's.
+// fetched; and the page's numbers are the report's: those in plots, and each cell of each table. Every experiment's finding is there.
 func TestPage(t *testing.T) {
 	page, whole := os.Getenv("DOORBELL_PAGE"), os.Getenv("DOORBELL_PAGE_JSON")
 	if page == "" || whole == "" {
@@ -58,8 +73,11 @@ func TestPage(t *testing.T) {
 	}
 	b, err := os.ReadFile(whole)
 	var want map[string]any
+	var ran struct {
+		Experiments []experiment `json:"experiments"`
+	}
 	if err == nil {
-		err = json.Unmarshal(b, &want)
+		err = errors.Join(json.Unmarshal(b, &want), json.Unmarshal(b, &ran))
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -128,6 +146,17 @@ func TestPage(t *testing.T) {
 				if !numbers[v] {
 					t.Errorf("%s: plot %q shows %v, which the report does not have", screen.name, f.Title, v)
 				}
+			}
+		}
+		if len(l.Sections) != len(ran.Experiments) || len(l.Sections) == 0 {
+			t.Fatalf("%s: %d experiments of %d", screen.name, len(l.Sections), len(ran.Experiments))
+		}
+		for i, s := range l.Sections {
+			for _, w := range ran.Experiments[i].wrong(&s.section) {
+				t.Errorf("%s: %s", screen.name, w)
+			}
+			if len(s.Hidden) > 0 {
+				t.Errorf("%s: %s hides %q", screen.name, s.Name, s.Hidden)
 			}
 		}
 		if l.Page > l.Screen {
