@@ -9,8 +9,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"doorbell/internal/report"
+	"doorbell/internal/traffic"
 	"doorbell/vmm"
 )
 
@@ -130,17 +132,36 @@ func TestTimerOptions(t *testing.T) {
 	}
 }
 
-// TestCoalesceExperiment: times are ratios to the first arm; an arm that failed has its reason and no row.
+// TestCoalesceExperiment: times and rates are ratios to the first arm; an arm that failed has its reason and no row.
 func TestCoalesceExperiment(t *testing.T) {
 	rows := make([]coalesceRow, len(coalesceArms))
-	rows[0] = coalesceRow{packets: 100, interrupts: 100, perInterrupt: spread{1}, interruptsEach: spread{1}, timersEach: spread{0}, exitsEach: spread{3}, latency: spread{200}}
-	rows[1] = coalesceRow{packets: 100, interrupts: 25, perInterrupt: spread{4}, interruptsEach: spread{0.25}, timersEach: spread{0}, exitsEach: spread{1}, latency: spread{900}}
+	flooded := func(perSecond float64) flood {
+		return flood{perSecond: spread{perSecond}, interruptsEach: spread{0.004}, exitsEach: spread{0.5}}
+	}
+	rows[0] = coalesceRow{packets: 100, interrupts: 100, perInterrupt: spread{1}, interruptsEach: spread{1}, timersEach: spread{0}, exitsEach: spread{3}, latency: spread{200}, flood: flooded(20_000)}
+	rows[1] = coalesceRow{packets: 100, interrupts: 25, perInterrupt: spread{4}, interruptsEach: spread{0.25}, timersEach: spread{0}, exitsEach: spread{1}, latency: spread{900}, flood: flooded(30_000)}
 	rows[2] = coalesceRow{err: errors.New("refused")}
-	rows[4] = coalesceRow{packets: 100, interrupts: 5, perInterrupt: spread{20}, interruptsEach: spread{0.05}, timersEach: spread{0}, latency: spread{900}, err: errors.New("a datagram was lost")}
-	rows[6] = coalesceRow{packets: 200, interrupts: 2, perInterrupt: spread{50}, interruptsEach: spread{0.02, 0}, timersEach: spread{0, 0}, latency: spread{100, 100}}
+	rows[4] = coalesceRow{packets: 100, interrupts: 5, perInterrupt: spread{20}, interruptsEach: spread{0.05}, timersEach: spread{0}, latency: spread{900}, flood: flood{perSecond: spread{10_000}, interruptsEach: spread{0.01}}, err: errors.New("a datagram was lost")}
+	rows[6] = coalesceRow{packets: 200, interrupts: 2, perInterrupt: spread{50}, interruptsEach: spread{0.02, 0}, timersEach: spread{0, 0}, latency: spread{100, 100}, flood: flood{perSecond: spread{10_000, 20_000}, interruptsEach: spread{0.002, 0.004}, exitsEach: spread{1, 2}}}
 	e := coalesceExperiment(rows, rounds{n: 2}, nil)
 	if len(e.Rows) != 4 || e.Rows[0]["latency_ratio"] != 1.0 || e.Rows[1]["latency_ratio"] != 4.5 || e.Rows[1]["packets_per_interrupt"] != 4.0 {
 		t.Errorf("%v", e.Rows)
+	}
+	for i, want := range []any{1.0, 1.5, 0.5, 0.75} {
+		if got := e.Rows[i]["throughput_ratio"]; got != want {
+			t.Errorf("row %d: throughput ratio %v, want %v", i, got, want)
+		}
+	}
+	if e.Rows[1]["flood_exits_per_packet"] != 0.5 || e.Rows[2]["flood_exits_per_packet"] != nil || e.Rows[3]["flood_interrupts_per_packet"] != 0.003 {
+		t.Errorf("%v", e.Rows)
+	}
+	for _, cells := range e.Table.Rows {
+		if len(cells) != len(e.Table.Columns) {
+			t.Errorf("%d cells in %d columns", len(cells), len(e.Table.Columns))
+		}
+	}
+	if p := e.Plots[len(e.Plots)-1]; len(p.Bars) != 4 || p.Bars[1].Values[0] != 1.5 {
+		t.Errorf("%+v", p)
 	}
 	if why := e.Missing[coalesceArms[4].name+" (1 of 2 rounds)"]; why != "a datagram was lost" {
 		t.Errorf("%v", e.Missing)
@@ -155,6 +176,32 @@ func TestCoalesceExperiment(t *testing.T) {
 	// The arm that it would compare was not measured.
 	if e.Finding != "without coalescing 1.0 packets to an interrupt, 3.00 exits to a packet" {
 		t.Errorf("%q", e.Finding)
+	}
+	rows[2] = rows[1]
+	if e := coalesceExperiment(rows, rounds{n: 2}, nil); !strings.HasSuffix(e.Finding, ", 4.5 times the time of a request that waits alone, and 1.5 times the packets a second of a flood") {
+		t.Errorf("%q", e.Finding)
+	}
+	// Without the arm to compare with there is no ratio.
+	rows[0] = coalesceRow{err: errors.New("refused")}
+	if e := coalesceExperiment(rows, rounds{n: 2}, nil); e.Rows[0]["throughput_ratio"] != nil || e.Rows[0]["latency_ratio"] != nil {
+		t.Errorf("%v", e.Rows[0])
+	}
+}
+
+// TestFlood: a flood of which something was lost is not in the figures, but in what is said of them.
+func TestFlood(t *testing.T) {
+	var f flood
+	f.add(&traffic.PacketResult{Sent: 100, Received: 100, Elapsed: time.Second / 2}, 10, 50, true)
+	f.add(&traffic.PacketResult{Sent: 100, Received: 97, Elapsed: time.Second}, 10, 50, true)
+	f.add(&traffic.PacketResult{Sent: 100, Received: 100, Elapsed: time.Second}, 20, 50, false)
+	if !slices.Equal(f.perSecond, spread{200, 100}) || !slices.Equal(f.interruptsEach, spread{0.1, 0.2}) || !slices.Equal(f.exitsEach, spread{0.5}) || f.lossy != 1 || f.lost != 3 {
+		t.Errorf("%+v", f)
+	}
+	rows := make([]coalesceRow, len(coalesceArms))
+	rows[0] = coalesceRow{packets: 100, interrupts: 100, perInterrupt: spread{1}, interruptsEach: spread{1}, timersEach: spread{0}, latency: spread{1}, flood: flood{lossy: 1, lost: 3}}
+	e := coalesceExperiment(rows, rounds{n: 1}, nil)
+	if why := e.Missing["none: the flood (1 of 1 rounds)"]; why != "3 datagrams were lost" || e.Rows[0]["throughput_ratio"] != nil || e.Rows[0]["interrupts_per_packet"] != 1.0 {
+		t.Errorf("%v %v", e.Missing, e.Rows)
 	}
 }
 

@@ -42,7 +42,7 @@ func Experiments() []Experiment {
 		{Name: "shootdown", Run: Shootdown, Named: true, Question: "what does it cost a guest to have another vCPU forget a translation?",
 			Arms: "a page mapped, protected, unmapped; the other vCPU idle, spinning in another address space, in the same: TLB shootdowns"},
 		{Name: "coalesce", Run: Coalesce, Question: "what does it spare to put interrupts off, and what does it cost?",
-			Arms: "none, 4 and 16 frames, 5 and 20 ms, NAPI's deferral, busy polling; packets per interrupt, exits per packet, a request's time"},
+			Arms: "none, 4 and 16 frames, 5 and 20 ms, NAPI's deferral, busy polling; packets per interrupt, exits per packet, a request's time, packets a second of a flood"},
 		{Name: "affinity", Run: Affinity, Named: true, Question: "does steering pay?",
 			Arms: "queue, vector and application on one vCPU; crossed; RPS; one queue for all; IPIs and wakeups per packet"},
 		{Name: "barrier", Run: Barrier, Bare: true, Question: "why does a doorbell need a barrier?",

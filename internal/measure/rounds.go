@@ -189,3 +189,20 @@ func (s spread) into(row map[string]any, name string) {
 	low, high := s.bounds()
 	row[name], row[name+"_low"], row[name+"_high"] = s.median(), low, high
 }
+
+// over is the figures as multiples of a unit.
+func (s spread) over(unit float64) spread {
+	r := make(spread, len(s))
+	for i, v := range s {
+		r[i] = v / unit
+	}
+	return r
+}
+
+// overMedian puts a figure in proportion to another arm's median: nothing, if there is none.
+func (s spread) overMedian(of spread) spread {
+	if len(of) == 0 || of.median() <= 0 {
+		return nil
+	}
+	return s.over(of.median())
+}

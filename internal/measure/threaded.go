@@ -279,12 +279,3 @@ func (t *threadedRun) finding() string {
 	}
 	return "where an interrupt's handler ran, " + strings.Join(parts, "; ")
 }
-
-// over is the figures as multiples of a unit.
-func (s spread) over(unit float64) spread {
-	r := make(spread, len(s))
-	for i, v := range s {
-		r[i] = v / unit
-	}
-	return r
-}

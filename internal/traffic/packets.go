@@ -25,6 +25,9 @@ type PacketResult struct {
 	Sent, Received, Duplicates, Reordered uint64
 	// Duration is from the first datagram that arrived to the last, by the receiver's clock.
 	Duration time.Duration
+	// Elapsed is by this side's clock: from before the first datagram was sent to the guest until its answer, which comes with the last one, or when it has
+	// waited in vain. It is 0 of what the guest sends.
+	Elapsed time.Duration
 	// Port is this side's, of all flows.
 	Port uint16
 	// Flows is what the guest saw: of what it sent, or of what it received.
@@ -131,7 +134,9 @@ func (g *Guest) packetsDown(ctx context.Context, placement *Placement, p *wire.P
 		return PacketResult{}, err
 	}
 	r := PacketResult{Port: d.port(), Sent: p.Each * uint64(p.Flows.Count)}
-	if err = d.greet(ctx, call, placement); err == nil {
+	err = d.greet(ctx, call, placement)
+	start := time.Now()
+	if err == nil {
 		err = d.sendAll(ctx, p)
 	}
 	if err == nil {
@@ -141,7 +146,7 @@ func (g *Guest) packetsDown(ctx context.Context, placement *Placement, p *wire.P
 	if err != nil {
 		return PacketResult{}, err
 	}
-	r.Flows = answer.Flows
+	r.Flows, r.Elapsed = answer.Flows, time.Since(start)
 	for _, f := range answer.Flows {
 		r.Received += f.Packets
 		r.Duplicates += f.Duplicates

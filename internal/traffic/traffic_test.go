@@ -130,6 +130,10 @@ func TestPackets(t *testing.T) {
 			if err != nil || r.Sent != want || r.Received != want || r.Lost() != 0 || r.Duplicates != 0 || len(r.Flows) != max(tt.Flows, 1) {
 				t.Errorf("%+v up=%v: %+v, %v", tt, up, r, err)
 			}
+			// The guest hears of the first after it was sent, and answers after the last.
+			if !up && r.Elapsed < r.Duration || up && r.Elapsed != 0 {
+				t.Errorf("%+v up=%v: %v by this side's clock, %v by the guest's", tt, up, r.Elapsed, r.Duration)
+			}
 		}
 	}
 	in := PacketOptions{PerFlow: 40, Bytes: 100, Placement: Placement{Dial: "127.0.0.1:0"}}
