@@ -37,15 +37,21 @@ func (a *agent) run() error {
 		return err
 	}
 	mountErr := mountRest()
+	text, err := os.ReadFile("/proc/cmdline")
+	if err != nil {
+		return err
+	}
+	var complaints []string
+	a.options, complaints = parseCommandLine(string(text))
 	var mailboxErr error
-	if a.mailbox, mailboxErr = openMailbox(); mailboxErr == nil {
+	if a.mailbox, mailboxErr = openMailbox(a.options.mailbox); mailboxErr == nil {
 		mailboxErr = a.mailbox.announce()
 	}
 	if err := errors.Join(mountErr, mailboxErr); err != nil {
 		a.complain(err)
 	}
-	if err := a.readCommandLine(); err != nil {
-		return err
+	for _, c := range complaints {
+		a.complain(errors.New(c))
 	}
 	if err := a.loadModules(); err != nil {
 		a.complain(err)
@@ -69,19 +75,6 @@ func (a *agent) run() error {
 		}
 	}
 	return a.send(report)
-}
-
-func (a *agent) readCommandLine() error {
-	text, err := os.ReadFile("/proc/cmdline")
-	if err != nil {
-		return err
-	}
-	var complaints []string
-	a.options, complaints = parseCommandLine(string(text))
-	for _, c := range complaints {
-		a.complain(errors.New(c))
-	}
-	return nil
 }
 
 // measure runs the workload between two snapshots.

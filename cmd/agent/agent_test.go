@@ -174,7 +174,7 @@ func TestJob(t *testing.T) {
 
 // Under another VMM there is no mailbox: nothing happens.
 func TestNoMailbox(t *testing.T) {
-	c, err := openMailbox()
+	c, err := openMailbox(0)
 	if c != nil || err != nil {
 		t.Fatalf("got %v, %v on a machine without one", c, err)
 	}

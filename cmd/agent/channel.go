@@ -16,16 +16,19 @@ type channel struct {
 	doorbell *uint32
 }
 
-// openMailbox finds the mailbox and maps it. It returns nil, without an error,
-// on a machine that has none.
-func openMailbox() (*channel, error) {
+// openMailbox finds the mailbox and maps it. named is where it is if the kernel
+// does not know. It returns nil, without an error, on a machine that has none.
+func openMailbox(named uint64) (*channel, error) {
 	text, err := os.ReadFile("/proc/iomem")
 	if err != nil {
 		return nil, fmt.Errorf("mailbox: %w", err)
 	}
 	start, size, ok := findResource(string(text), mailbox.ResourceName)
-	if !ok {
+	if !ok && named == 0 {
 		return nil, nil
+	}
+	if !ok {
+		start, size = named, mailbox.Size
 	}
 	if size < mailbox.Size {
 		return nil, fmt.Errorf("mailbox: the range at %#x has %#x bytes, want %#x", start, size, mailbox.Size)

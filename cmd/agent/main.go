@@ -13,6 +13,7 @@
 //	doorbell.wait=1           wait for the host's job before the workload
 //	doorbell.show=interrupts  print /proc/interrupts after the workload
 //	doorbell.end=poweroff|reboot|panic|shell|halt
+//	doorbell.mailbox=ADDRESS  where the mailbox is, for a kernel with acpi=off
 //
 // The first line on the console is always "doorbell-agent: userspace".
 package main

@@ -2,7 +2,10 @@ package main
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
+
+	"doorbell/internal/device/mailbox"
 )
 
 // How the machine ends.
@@ -29,6 +32,7 @@ type options struct {
 	wait           bool
 	showInterrupts bool
 	end            string
+	mailbox        uint64 // its address, for a kernel that has no ACPI to learn it from; 0 without
 }
 
 func defaultOptions() options { return options{workload: workloadNone, end: endPowerOff} }
@@ -74,6 +78,11 @@ func parseCommandLine(text string) (options, []string) {
 		case "end":
 			if ok = isEnd(value); ok {
 				o.end = value
+			}
+		case "mailbox":
+			address, err := strconv.ParseUint(value, 0, 64)
+			if ok = err == nil && address != 0 && address%mailbox.PageSize == 0; ok {
+				o.mailbox = address
 			}
 		default:
 			ok = false

@@ -31,6 +31,16 @@ func TestParseCommandLine(t *testing.T) {
 				`network: "10.0.0.5" is not ADDRESS/LENGTH`,
 			},
 		},
+		{text: "acpi=off doorbell.mailbox=0xd0000000", want: options{workload: "none", end: "poweroff", mailbox: 0xd0000000}},
+		{
+			text: "doorbell.mailbox=0xd0000001 doorbell.mailbox=0 doorbell.mailbox=there",
+			want: options{workload: "none", end: "poweroff"},
+			complaints: []string{
+				`parameter "doorbell.mailbox=0xd0000001" on the kernel's command line is not known`,
+				`parameter "doorbell.mailbox=0" on the kernel's command line is not known`,
+				`parameter "doorbell.mailbox=there" on the kernel's command line is not known`,
+			},
+		},
 		{text: "doorbell.end=panic doorbell.end=halt", want: options{workload: "none", end: "halt"}},
 		{text: `"doorbell.workload=exec=/bin/echo a  b" quiet`, want: options{workload: "exec=/bin/echo a  b", end: "poweroff"}},
 		{text: `doorbell.workload="exec=/bin/echo a"`, want: options{workload: "exec=/bin/echo a", end: "poweroff"}},

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -12,6 +13,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -57,6 +59,27 @@ var commands = map[string]func(arguments []string) int{
 			fmt.Printf("%s: %q %v\n", filepath.Base(name), b, err)
 		}
 		return 0
+	},
+	// kernel-log shows L1's until it has a line that ends in the argument.
+	"test:kernel-log": func(arguments []string) int {
+		log, err := os.Open("/dev/kmsg")
+		if err != nil {
+			return complain(err)
+		}
+		for record := make([]byte, 8<<10); ; { // one at each read(2), with what belongs to it in further lines
+			n, err := log.Read(record)
+			if errors.Is(err, unix.EPIPE) {
+				continue // overwritten meanwhile
+			}
+			if err != nil {
+				return complain(err)
+			}
+			line, _, _ := strings.Cut(string(record[:n]), "\n")
+			fmt.Println(line)
+			if strings.HasSuffix(line, arguments[0]) {
+				return 0
+			}
+		}
 	},
 	// kill ends by a signal.
 	"test:kill": func([]string) int {

@@ -124,9 +124,14 @@ func (q qemu) arguments(cfg Config) []string {
 // kernelCommandLine is L1's. panic=-1 restarts at once, which -no-reboot turns
 // into QEMU's end. The emulated TSC is the host's own and always in step;
 // without tsc=reliable Linux would distrust it, since the emulated processor
-// does not promise that, and pay a device read for every clock reading.
+// does not promise that, and pay a device read for every clock reading. Without
+// pmtmr=0 it would measure the TSC once more by the PM timer, a second after it
+// has booted, and find what a busy machine makes of that. KVM gives its guests
+// the frequency of when it was loaded; where the new one is higher by more than
+// 250 millionths it says "user requested TSC rate below hardware speed" and
+// leaves their TSC standing (kvm_set_tsc_khz): timers come minutes late.
 func kernelCommandLine(cfg Config) string {
-	line := "console=ttyS0 panic=-1 tsc=reliable no_timer_check " + l1.FirstCPUOnly
+	line := "console=ttyS0 panic=-1 tsc=reliable pmtmr=0 no_timer_check " + l1.FirstCPUOnly
 	if cfg.Bochs != "" {
 		// Bochs would start again after a restart.
 		line = "panic=0 " + bochs.KernelArguments

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"doorbell/internal/guestreport"
 	"doorbell/internal/report"
 	"doorbell/internal/traffic"
 	"doorbell/vmm"
@@ -123,9 +124,46 @@ func TestWorkloadExits(t *testing.T) {
 	}
 }
 
+// TestTimerInterrupts: an arm whose timer is not the one that the guest used has no figures.
+func TestTimerInterrupts(t *testing.T) {
+	loc := func(n uint64) guestreport.Interrupt { return guestreport.Interrupt{IRQ: "LOC", Total: n} }
+	irq0 := func(n uint64) guestreport.Interrupt { return guestreport.Interrupt{IRQ: "0", Name: "timer", Total: n} }
+	for _, tc := range []struct {
+		name       string
+		pit        bool
+		rows       []guestreport.Interrupt
+		lapic, irq uint64
+		ok         bool
+	}{
+		{"local APIC's", false, []guestreport.Interrupt{loc(7)}, 7, 0, true},
+		{"PIT's", true, []guestreport.Interrupt{irq0(9), loc(0)}, 0, 9, true},
+		{"both", true, []guestreport.Interrupt{irq0(9), loc(1)}, 0, 0, false},
+		{"both without asking for the PIT", false, []guestreport.Interrupt{irq0(9), loc(1)}, 0, 0, false},
+		{"local APIC's instead of the PIT's", true, []guestreport.Interrupt{loc(7)}, 0, 0, false},
+		{"PIT's instead of the local APIC's", false, []guestreport.Interrupt{irq0(9), loc(0)}, 0, 0, false},
+		{"none", true, []guestreport.Interrupt{irq0(0), loc(0)}, 0, 0, false},
+		{"a local APIC's that was not needed", false, []guestreport.Interrupt{loc(0)}, 0, 0, true},
+		{"not counted", false, nil, 0, 0, false},
+	} {
+		lapic, irq, err := timerArm{pit: tc.pit}.timers(&guestreport.Interrupts{Rows: tc.rows})
+		if lapic != tc.lapic || irq != tc.irq || (err == nil) != tc.ok {
+			t.Errorf("%s: %d and %d, %v", tc.name, lapic, irq, err)
+		}
+	}
+}
+
 func TestTimerOptions(t *testing.T) {
-	if got := timerArms[4].options(4); got != "nohz_full=1-3 isolcpus=1-3 rcu_nocbs=1-3 doorbell.workload=spin=4" {
+	if got := timerArms[5].options(4); got != "nohz_full=1-3 isolcpus=1-3 rcu_nocbs=1-3 doorbell.workload=spin=4" {
 		t.Errorf("%q", got)
+	}
+	if got := timerArms[3].options(4); got != "acpi=off nolapic no-kvmapf reboot=pci doorbell.mailbox=0xd0000000 doorbell.workload=idle=4" {
+		t.Errorf("%q", got)
+	}
+	if got := ownEnd(timerArms[3].options(4)); got != vmm.Reset {
+		t.Errorf("without ACPI a guest ends by itself with %q", got)
+	}
+	if got := ownEnd(timerArms[0].options(4)); got != vmm.PoweredOff {
+		t.Errorf("with ACPI a guest ends by itself with %q", got)
 	}
 	if got := timerArms[0].options(2); got != "doorbell.workload=idle=4" {
 		t.Errorf("%q", got)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"doorbell/internal/traffic"
@@ -53,7 +55,7 @@ func listenFor(cfg *vmm.Config) (*traffic.Controller, error) {
 }
 
 // runLoaded runs a guest under a load from this process, nil for none. res is nil if there was no guest; an error beside a result is the load's, or
-// says that the guest did not power off.
+// says that the guest did not end by itself.
 func runLoaded(ctx context.Context, cfg vmm.Config, load func(context.Context) error) (res *vmm.Result, err error) {
 	if load == nil {
 		return runWatched(ctx, cfg, guestLimit, nil)
@@ -66,6 +68,14 @@ const guestLimit = 10 * time.Minute
 
 // guestLimit is the limit of a guest in which all rounds run: a user may ask for many.
 func (r rounds) guestLimit() time.Duration { return guestLimit * time.Duration(1+r.n/10) }
+
+// ownEnd is how a guest with that command line ends by itself: a power-off, for which Linux needs ACPI; without it the agent resets the machine.
+func ownEnd(cmdline string) vmm.End {
+	if slices.Contains(strings.Fields(cmdline), "acpi=off") {
+		return vmm.Reset
+	}
+	return vmm.PoweredOff
+}
 
 // runWatched is runLoaded for a load that looks at its machine meanwhile.
 func runWatched(ctx context.Context, cfg vmm.Config, limit time.Duration, load func(context.Context, *vmm.Machine) error) (res *vmm.Result, err error) {
@@ -97,7 +107,7 @@ func runWatched(ctx context.Context, cfg vmm.Config, limit time.Duration, load f
 	if err := <-failed; err != nil {
 		return res, fmt.Errorf("the load: %w", err)
 	}
-	if res.End != vmm.PoweredOff {
+	if res.End != ownEnd(cfg.Cmdline) {
 		return res, fmt.Errorf("the guest ended: %s", res.Reason)
 	}
 	return res, nil

@@ -50,7 +50,7 @@ func Experiments() []Experiment {
 		{Name: "notify", Run: Notify, Bare: true, Question: "what does it take to wake a thread on the host?",
 			Arms: "eventfd, pipe, futex, signal, io_uring; one waiter, several; alone, in bursts: coalesced wake-ups"},
 		{Name: "timer", Run: Timer, Named: true, Question: "what does idling cost, and a tick those that work?",
-			Arms: "tickless, periodic tick, LAPIC one-shot; busy with a tick, busy with nohz_full"},
+			Arms: "tickless, periodic tick, LAPIC one-shot, PIT; busy with a tick, busy with nohz_full"},
 		{Name: "zerocopy", Run: ZeroCopy, Bare: true, Named: true, Question: "from which size does remapping beat copying?",
 			Arms: "64 B to 4 MiB; copying, remapping, exchanging pages; one thread, two, one for each processor: times in proportion, faults, TLB shootdowns"},
 		{Name: "ledger", Run: Ledger, Bare: true, Named: true, Question: "what does doorbell's own counting cost?",

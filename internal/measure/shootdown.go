@@ -54,32 +54,18 @@ func Shootdown(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Resu
 	failures := order.each(ctx, cfg, "shootdown", namesOf(shootdownArms, func(a shootdownArm) string { return a.name }), func(i int) error {
 		c := cfg
 		c.Cmdline += fmt.Sprintf(" doorbell.workload=shootdown=%d,%s", shootdownArms[i].pages, shootdownArms[i].other)
-		r, err := runLoaded(ctx, c, nil)
-		if r != nil {
-			res = r
-		}
+		w, err := runWorkload(ctx, c, &res)
 		if err != nil {
 			return err
 		}
-		exits, err := workloadExits(&r.Account)
-		if err != nil {
-			return err
-		}
-		if r.Agent == nil {
-			return errors.New(r.AgentMissing)
-		}
-		if s := r.Agent.Workload.ExitStatus; s != 0 || r.Agent.Workload.Error != "" {
-			return fmt.Errorf("the guest's workload: status %d, %s", s, r.Agent.Workload.Error)
-		}
-		if r.Agent.Workload.DurationNs <= 0 {
+		if w.ns <= 0 {
 			return errors.New("the guest's workload took no time by its clock")
 		}
-		delta := r.Agent.Delta()
-		row := delta.Interrupts.Row("TLB")
+		row := w.counted.Interrupts.Row("TLB")
 		if row == nil {
 			return errors.New("the guest's /proc/interrupts has no row TLB")
 		}
-		rounds[i] = append(rounds[i], shootdownRound{float64(r.Agent.Workload.DurationNs), float64(row.Total), float64(exits[0]), float64(exits[len(exits)-1])})
+		rounds[i] = append(rounds[i], shootdownRound{w.ns, float64(row.Total), float64(w.exits[0]), float64(w.exits[len(w.exits)-1])})
 		return nil
 	})
 	e, err := shootdownReport(rounds, func(e *report.Experiment, i int) bool {
