@@ -1,5 +1,5 @@
 # make demo    boot Debian's Linux and see its interrupts and exits
-# make test    everything that is checked, on any machine
+# make test    what has to pass, on any machine
 # make test-posted   more of posted interrupts, which need Intel's hardware: by emulation, slowly
 # make bench   doorbell beside QEMU and gokvm, in one run
 #

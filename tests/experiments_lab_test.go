@@ -4,6 +4,7 @@ package tests
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,13 @@ import (
 
 	"doorbell/internal/report"
 )
+
+// someRounds says whether it names an arm of which some rounds are missing, and not all.
+func someRounds(what string) bool {
+	var missing, all int
+	_, err := fmt.Sscanf(what[strings.LastIndexByte(what, '(')+1:], "%d of %d rounds)", &missing, &all)
+	return err == nil && missing < all
+}
 
 // experiment runs one by its name and returns it, with its rows by what names them.
 func experiment(t testing.TB, name string, args ...string) report.Experiment {
@@ -30,7 +38,7 @@ func experiment(t testing.TB, name string, args ...string) report.Experiment {
 	o.want(t, 0, o.stdout, name+": "+e.Finding, "run with: ", "seed ")
 	for what, why := range e.Missing {
 		// A host with two processors has none for a third vCPU, and a round of several may fail on a machine with other work.
-		if what != "all but self of three" && !strings.HasSuffix(what, "rounds)") {
+		if what != "all but self of three" && !someRounds(what) {
 			t.Errorf("not measured: %s: %s", what, why)
 		}
 	}
@@ -170,18 +178,15 @@ func TestMeasureCoalesce(t *testing.T) {
 		}
 		none := e.Rows[0]
 		for _, row := range e.Rows {
-			if got, even := number(t, row, "flood_interrupts_per_packet"), number(t, none, "interrupts_per_packet"); got >= even/2 {
+			if got, even := number(t, row, "flood_interrupts_per_packet"), number(t, none, "interrupts_per_packet"); got > even {
 				t.Errorf("%v: %.3f interrupts per packet of a flood, %.2f of an even load without coalescing", row["arm"], got, even)
 			}
 			if got, even := number(t, row, "flood_exits_per_packet"), number(t, none, "exits_per_packet"); got >= even {
 				t.Errorf("%v: %.2f exits per packet of a flood, %.2f of an even load without coalescing", row["arm"], got, even)
 			}
-			if got := number(t, row, "throughput_ratio"); got <= 0 {
+			if got := number(t, row, "throughput_ratio"); got < 0.1 {
 				t.Errorf("%v: %.2f of the packets a second", row["arm"], got)
 			}
-		}
-		if got := number(t, none, "throughput_ratio"); got < 0.999 || got > 1.001 {
-			t.Errorf("%.2f of its own packets a second", got)
 		}
 		for _, row := range e.Rows[5:] {
 			if got, without := number(t, row, "interrupts_per_packet"), number(t, none, "interrupts_per_packet"); got >= without {
@@ -234,10 +239,10 @@ func TestMeasureAffinity(t *testing.T) {
 }
 
 // TestMeasureTimer: a tickless guest idles with fewer exits than one with a periodic tick, and with nohz_full a vCPU that works has next to none. Where the
-// PIT is the timer, the local APIC's does nothing, and idling takes more exits: it is never set for longer than 28 ms, and each time is several accesses.
+// PIT is the timer, the local APIC's does nothing, and idling takes more exits: it is never set for longer than 27 ms, and each time is several accesses.
 func TestMeasureTimer(t *testing.T) {
 	guestTest(t, func(t testing.TB) {
-		e := experiment(t, "timer", "-c", "2")
+		e := experiment(t, "timer", "-c", "2", "--rounds", "1")
 		if len(e.Rows) != 6 {
 			t.Fatalf("%d rows", len(e.Rows))
 		}

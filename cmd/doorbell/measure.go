@@ -47,7 +47,7 @@ counts. Without a name, the short ones run that need no device.`,
 			if len(found) == 1 && len(found[0].Guests) > 0 && g.kernel != "" {
 				return usageError("measure %s: it boots kernels of its own: leave -k out", found[0].Name)
 			}
-			orders, flags, err := parseOrders(cmd.Flags(), args, found, rounds, seed)
+			orders, flags, err := parseRoundOptions(cmd.Flags(), args, found, rounds, seed)
 			if err != nil {
 				return err
 			}
@@ -71,8 +71,8 @@ counts. Without a name, the short ones run that need no device.`,
 	return cmd
 }
 
-// parseOrders reads --rounds and --seed; flags hand them on to the lab.
-func parseOrders(given *pflag.FlagSet, args []string, found measure.Set, rounds, seed string) (o measure.Orders, flags []string, err error) {
+// parseRoundOptions reads --rounds and --seed; flags hand them on to the lab.
+func parseRoundOptions(given *pflag.FlagSet, args []string, found measure.Set, rounds, seed string) (o measure.RoundOptions, flags []string, err error) {
 	// Text, since pflag would read 0x10 as 16, and what it says of a bad number is strconv's.
 	if given.Changed("rounds") {
 		if o.Rounds, err = strconv.Atoi(rounds); err != nil || o.Rounds < 1 || o.Rounds > measure.MaxRounds {
@@ -95,9 +95,9 @@ func parseOrders(given *pflag.FlagSet, args []string, found measure.Set, rounds,
 }
 
 // ordered has a run follow a user's wishes for its rounds.
-func ordered(run measureFunc, o measure.Orders) measureFunc {
+func ordered(run measureFunc, o measure.RoundOptions) measureFunc {
 	return func(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Result, error) {
-		return run(measure.WithOrders(ctx, o), cfg)
+		return run(measure.WithRoundOptions(ctx, o), cfg)
 	}
 }
 

@@ -44,7 +44,7 @@ func TestOrdersInLab(t *testing.T) {
 		seed   uint64
 	}{{"", 0, 0}, {"--rounds 7", 7, 0}, {"--seed 12", 0, 12}, {"--rounds 1000 --seed 18446744073709551615", 1000, math.MaxUint64}} {
 		for _, names := range [][]string{nil, {"paths"}, {"boot", "paths"}} {
-			o, flags := parsedOrders(t, names, strings.Fields(c.given))
+			o, flags := parsedRoundOptions(t, names, strings.Fields(c.given))
 			seeded := strings.Contains(c.given, "--seed")
 			if strings.Join(flags, " ") != c.given || o.Rounds != c.rounds || (o.Seed != nil) != seeded || seeded && *o.Seed != c.seed {
 				t.Errorf("%q: %+v, and %q for the lab", c.given, o, flags)
@@ -53,8 +53,8 @@ func TestOrdersInLab(t *testing.T) {
 	}
 }
 
-// parsedOrders are those of a command line.
-func parsedOrders(t *testing.T, names, given []string) (measure.Orders, []string) {
+// parsedRoundOptions are those of a command line.
+func parsedRoundOptions(t *testing.T, names, given []string) (measure.RoundOptions, []string) {
 	t.Helper()
 	found, err := measure.Find(names)
 	if err != nil {
@@ -67,7 +67,7 @@ func parsedOrders(t *testing.T, names, given []string) (measure.Orders, []string
 	if err := f.Parse(given); err != nil {
 		t.Fatal(err)
 	}
-	o, flags, err := parseOrders(f, names, found, rounds, seed)
+	o, flags, err := parseRoundOptions(f, names, found, rounds, seed)
 	if err != nil {
 		t.Fatal(err)
 	}

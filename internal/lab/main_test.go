@@ -66,6 +66,9 @@ var commands = map[string]func(arguments []string) int{
 		if err != nil {
 			return complain(err)
 		}
+		time.AfterFunc(time.Minute, func() {
+			os.Exit(complain(fmt.Errorf("the kernel's log has no line that ends in %q", arguments[0])))
+		})
 		for record := make([]byte, 8<<10); ; { // one at each read(2), with what belongs to it in further lines
 			n, err := log.Read(record)
 			if errors.Is(err, unix.EPIPE) {

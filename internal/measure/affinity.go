@@ -92,7 +92,7 @@ func Affinity(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Resul
 		}
 	}
 	order := newRounds(ctx, affinityRounds)
-	res, err := runWatched(ctx, cfg, order.guestLimit(), func(ctx context.Context, m *vmm.Machine) error {
+	res, err := runWatched(ctx, cfg, order.limitOfAll(), func(ctx context.Context, m *vmm.Machine) error {
 		g, err := c.Accept(ctx)
 		if err != nil {
 			return err
@@ -205,8 +205,7 @@ func affinityExperiment(rows []affinityRow, order rounds, vcpus int, failure err
 			cells[9], cells[10], cells[11] = fixed(r.exitsEach.median(), 2), fixed(low, 2), fixed(high, 2)
 			exits.Bars = append(exits.Bars, bar(a.name, r.exitsEach.median()))
 		}
-		if aligned := rows[0].latency; len(aligned) > 0 && aligned.median() > 0 {
-			ratio := r.latency.over(aligned.median())
+		if ratio := r.latency.overMedian(rows[0].latency); len(ratio) > 0 {
 			ratio.into(row, "latency_ratio")
 			cells[12] = fixed(ratio.median(), 2)
 		}

@@ -84,7 +84,7 @@ func Coalesce(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Resul
 	defer c.Close()
 	rows := make([]coalesceRow, len(coalesceArms))
 	order := newRounds(ctx, roundsIn(ctx, coalesceRounds))
-	res, err := runWatched(ctx, cfg, order.guestLimit(), func(ctx context.Context, m *vmm.Machine) error {
+	res, err := runWatched(ctx, cfg, order.limitOfAll(), func(ctx context.Context, m *vmm.Machine) error {
 		g, err := c.Accept(ctx)
 		if err != nil {
 			return err
@@ -133,7 +133,7 @@ func (r *coalesceRow) measure(ctx context.Context, g *traffic.Guest, m *vmm.Mach
 	if err != nil {
 		return err
 	}
-	exitsFlooded, _ := m.Exits()
+	exitsFlooded, stillKnown := m.Exits()
 	end, err := g.Snapshot(ctx)
 	if err != nil {
 		return err
@@ -146,7 +146,7 @@ func (r *coalesceRow) measure(ctx context.Context, g *traffic.Guest, m *vmm.Mach
 	counted := after.Since(&before)
 	interrupts := receiveInterrupts(&counted)
 	// A guest that polls may need no interrupt.
-	if p.Received == 0 || interrupts == 0 && arm.polling == (netconf.Polling{}) || p.Lost() > 0 {
+	if p.Received == 0 || interrupts == 0 && arm.polling == (netconf.Polling{}) || p.Received != p.Sent {
 		return fmt.Errorf("the figures do not balance: %d datagrams sent, %d received, %d interrupts", p.Sent, p.Received, interrupts)
 	}
 	r.packets, r.interrupts = r.packets+p.Received, r.interrupts+interrupts
@@ -159,14 +159,14 @@ func (r *coalesceRow) measure(ctx context.Context, g *traffic.Guest, m *vmm.Mach
 		r.exitsEach = append(r.exitsEach, float64(exitsAfter-exitsBefore)/float64(p.Received))
 	}
 	during := end.Since(&after)
-	r.flood.add(&flooded, receiveInterrupts(&during), exitsFlooded-exitsUnflooded, known)
+	r.flood.add(&flooded, receiveInterrupts(&during), exitsFlooded-exitsUnflooded, known && stillKnown)
 	r.latency = append(r.latency, float64(t.Latency.P50.Nanoseconds()))
 	return nil
 }
 
 // add is a round's. One that lost something, as where a host has small buffers, says nothing of how much can be taken; the rest of its round does.
 func (f *flood) add(p *traffic.PacketResult, interrupts, exits uint64, known bool) {
-	if p.Lost() > 0 || p.Received == 0 || p.Elapsed <= 0 {
+	if p.Received != p.Sent || p.Elapsed <= 0 { // the guest may say that it received more
 		f.lossy++
 		f.lost += p.Lost()
 		return
@@ -192,7 +192,7 @@ func receiveInterrupts(s *wire.Snapshot) (n uint64) {
 func coalesceExperiment(rows []coalesceRow, order rounds, failure error) report.Experiment {
 	e := report.Experiment{Name: "coalesce", Missing: map[string]string{}, Parameters: order.parameters(), Table: &report.Table{
 		Columns: []string{"for what the guest receives", "packets", "interrupts", "packets per interrupt", "least", "most", "interrupts per packet", "timer interrupts per packet", "exits per packet",
-			"a request's time, ÷ none", "flood: packets a second, ÷ none", "flood: interrupts per packet", "flood: exits per packet"},
+			"a request's time, ÷ none", "flood: packets a second, ÷ none", "least", "most", "flood: interrupts per packet", "flood: exits per packet"},
 	}}
 	e.Parameters["packets_per_round"], e.Parameters["packets_per_second"] = coalescePackets, coalescePerSecond
 	e.Parameters["flood_packets_per_round"], e.Parameters["flood_flows"] = floodFlows*floodPerFlow, floodFlows
@@ -217,7 +217,7 @@ func coalesceExperiment(rows []coalesceRow, order rounds, failure error) report.
 		r.exitsEach.into(row, "exits_per_packet")
 		r.flood.interruptsEach.into(row, "flood_interrupts_per_packet")
 		r.flood.exitsEach.into(row, "flood_exits_per_packet")
-		cells := []string{a.name, fmt.Sprint(r.packets), fmt.Sprint(r.interrupts), "-", "-", "-", fixed(r.interruptsEach.median(), 2), fixed(r.timersEach.median(), 2), "-", "-", "-", "-", "-"}
+		cells := []string{a.name, fmt.Sprint(r.packets), fmt.Sprint(r.interrupts), "-", "-", "-", fixed(r.interruptsEach.median(), 2), fixed(r.timersEach.median(), 2), "-", "-", "-", "-", "-", "-", "-"}
 		if len(r.perInterrupt) > 0 {
 			low, high := r.perInterrupt.bounds()
 			cells[3], cells[4], cells[5] = fixed(r.perInterrupt.median(), 1), fixed(low, 1), fixed(high, 1)
@@ -234,10 +234,10 @@ func coalesceExperiment(rows []coalesceRow, order rounds, failure error) report.
 			e.Missing[fmt.Sprintf("%s: the flood (%d of %d rounds)", a.name, r.flood.lossy, order.n)] = fmt.Sprintf("%d datagrams were lost", r.flood.lost)
 		}
 		if len(r.flood.interruptsEach) > 0 {
-			cells[11] = fixed(r.flood.interruptsEach.median(), 3)
+			cells[13] = fixed(r.flood.interruptsEach.median(), 3)
 		}
 		if len(r.flood.exitsEach) > 0 {
-			cells[12] = fixed(r.flood.exitsEach.median(), 2)
+			cells[14] = fixed(r.flood.exitsEach.median(), 2)
 		}
 		if ratio := r.latency.overMedian(rows[0].latency); len(ratio) > 0 {
 			ratio.into(row, "latency_ratio")
@@ -246,12 +246,16 @@ func coalesceExperiment(rows []coalesceRow, order rounds, failure error) report.
 		}
 		if ratio := r.flood.perSecond.overMedian(rows[0].flood.perSecond); len(ratio) > 0 {
 			ratio.into(row, "throughput_ratio")
-			cells[10] = fixed(ratio.median(), 2)
+			low, high := ratio.bounds()
+			cells[10], cells[11], cells[12] = fixed(ratio.median(), 2), fixed(low, 2), fixed(high, 2)
 			rates.Bars = append(rates.Bars, bar(a.name, ratio.median()))
 		}
 		e.Rows, e.Table.Rows = append(e.Rows, row), append(e.Table.Rows, cells)
 	}
 	e.Plots, e.Literature = []*report.Plot{curve("exits per packet", "packets per interrupt", exits...), times, rates}, literatureCoalesce
+	if len(rows[0].flood.perSecond) == 0 && len(e.Rows) > 0 {
+		e.Missing["flood: packets a second, ÷ none"] = "no flood without coalescing to put others in proportion to"
+	}
 	none, frames := coalesceArms[0].name, coalesceArms[2].name
 	e.Finding = e.Sentence("arm",
 		report.Clause{Row: none, Figure: "packets_per_interrupt", Words: "without coalescing %.1f packets to an interrupt"},
@@ -259,6 +263,19 @@ func coalesceExperiment(rows []coalesceRow, order rounds, failure error) report.
 		report.Clause{Row: frames, Figure: "packets_per_interrupt", Words: "with " + frames + " %.1f packets to an interrupt"},
 		report.Clause{Row: frames, Figure: "exits_per_packet", Words: "%.2f exits to a packet"},
 		report.Clause{Row: frames, Figure: "latency_ratio", Words: "%.1f times the time of a request that waits alone"},
-		report.Clause{Row: frames, Figure: "throughput_ratio", Words: "and %.1f times the packets a second of a flood"})
+		report.Clause{Row: frames, Figure: "throughput_ratio", Words: "and %.2f times the packets a second of a flood" + floodDiffers(rows[0].flood.perSecond, rows[2].flood.perSecond)})
 	return e
+}
+
+// floodDiffers says in a finding that two rates are no further apart than the rounds of one.
+func floodDiffers(none, other spread) string {
+	if len(none) == 0 || len(other) == 0 {
+		return ""
+	}
+	least, most := none.bounds()
+	low, high := other.bounds()
+	if low <= most && high >= least {
+		return ", which rounds differ by as well"
+	}
+	return ""
 }

@@ -57,11 +57,11 @@ func TestOrders(t *testing.T) {
 		n    int
 	}{
 		{"alone", ctx, set}, {"of several", short(ctx), shortRounds},
-		{"asked", WithOrders(ctx, Orders{Rounds: 5, Seed: &seed}), 5}, {"asked, of several", short(WithOrders(ctx, Orders{Rounds: 5, Seed: &seed})), 5},
-		{"once", WithOrders(ctx, Orders{Rounds: 1}), 1}, {"seed only, of several", short(WithOrders(ctx, Orders{Seed: &seed})), shortRounds},
+		{"asked", WithRoundOptions(ctx, RoundOptions{Rounds: 5, Seed: &seed}), 5}, {"asked, of several", short(WithRoundOptions(ctx, RoundOptions{Rounds: 5, Seed: &seed})), 5},
+		{"once", WithRoundOptions(ctx, RoundOptions{Rounds: 1}), 1}, {"seed only, of several", short(WithRoundOptions(ctx, RoundOptions{Seed: &seed})), shortRounds},
 	} {
 		r := newRounds(c.ctx, roundsIn(c.ctx, set))
-		if asked := ordersOf(c.ctx).Seed; r.n != c.n || asked != nil && r.seed != *asked || r.parameters()["rounds"] != c.n || r.parameters()["seed"] != r.seed {
+		if asked := roundOptionsOf(c.ctx).Seed; r.n != c.n || asked != nil && r.seed != *asked || r.parameters()["rounds"] != c.n || r.parameters()["seed"] != r.seed {
 			t.Errorf("%s: %+v, printed as %v", c.name, r, r.parameters())
 		}
 		// As a reader of the report has it, and gives it back.
@@ -71,7 +71,7 @@ func TestOrders(t *testing.T) {
 			err = json.Unmarshal(b, &printed)
 		}
 		again := uint64(printed.Seed)
-		if got := newRounds(WithOrders(ctx, Orders{Rounds: r.n, Seed: &again}), set); err != nil || !slices.Equal(order(got), order(r)) {
+		if got := newRounds(WithRoundOptions(ctx, RoundOptions{Rounds: r.n, Seed: &again}), set); err != nil || !slices.Equal(order(got), order(r)) {
 			t.Errorf("%s: %v: seed %v gave %v, then %v", c.name, err, printed.Seed, order(r), order(got))
 		}
 	}
@@ -216,7 +216,7 @@ func TestCoalesceExperiment(t *testing.T) {
 		t.Errorf("%q", e.Finding)
 	}
 	rows[2] = rows[1]
-	if e := coalesceExperiment(rows, rounds{n: 2}, nil); !strings.HasSuffix(e.Finding, ", 4.5 times the time of a request that waits alone, and 1.5 times the packets a second of a flood") {
+	if e := coalesceExperiment(rows, rounds{n: 2}, nil); !strings.HasSuffix(e.Finding, ", 4.5 times the time of a request that waits alone, and 1.50 times the packets a second of a flood") {
 		t.Errorf("%q", e.Finding)
 	}
 	// Without the arm to compare with there is no ratio.

@@ -66,8 +66,8 @@ func runLoaded(ctx context.Context, cfg vmm.Config, load func(context.Context) e
 // guestLimit is how long a guest may take: one that hangs loses its arm, and not the experiment. The longest takes a minute, on an emulated host.
 const guestLimit = 10 * time.Minute
 
-// guestLimit is the limit of a guest in which all rounds run: a user may ask for many.
-func (r rounds) guestLimit() time.Duration { return guestLimit * time.Duration(1+r.n/10) }
+// limitOfAll is the limit of a guest in which all rounds run: a user may ask for many.
+func (r rounds) limitOfAll() time.Duration { return guestLimit * time.Duration(1+r.n/10) }
 
 // ownEnd is how a guest with that command line ends by itself: a power-off, for which Linux needs ACPI; without it the agent resets the machine.
 func ownEnd(cmdline string) vmm.End {

@@ -84,7 +84,7 @@ func Find(names []string) (Set, error) {
 	return found, nil
 }
 
-// Set is experiments that run one after the other, into one report, with fewer rounds than each has alone.
+// Set is experiments that run one after the other, into one report, the longer ones with fewer rounds than alone.
 type Set []Experiment
 
 // Guests are those that they boot besides the one of a user's flags.

@@ -26,32 +26,32 @@ const shortRounds = 2
 // MaxRounds is the most that a user can ask for: a slip of the finger should not take a week.
 const MaxRounds = 1000
 
-// Orders are a user's wishes for the rounds. The zero value has none.
-type Orders struct {
+// RoundOptions are a user's wishes for the rounds. The zero value has none.
+type RoundOptions struct {
 	Rounds int     // how often each arm runs; 0 is as often as the experiment has it run by itself
 	Seed   *uint64 // of the orders; nil is one that has not been before
 }
 
-type ordersKey struct{}
+type roundOptionsKey struct{}
 
-// WithOrders has every experiment that runs in the context follow them.
-func WithOrders(ctx context.Context, o Orders) context.Context {
-	return context.WithValue(ctx, ordersKey{}, o)
+// WithRoundOptions has every experiment that runs in the context follow them.
+func WithRoundOptions(ctx context.Context, o RoundOptions) context.Context {
+	return context.WithValue(ctx, roundOptionsKey{}, o)
 }
 
-func ordersOf(ctx context.Context) Orders {
-	o, _ := ctx.Value(ordersKey{}).(Orders)
+func roundOptionsOf(ctx context.Context) RoundOptions {
+	o, _ := ctx.Value(roundOptionsKey{}).(RoundOptions)
 	return o
 }
 
 // oneSeed chooses the seed for all experiments that run in the context, where nobody has: one number repeats a run of several.
 func oneSeed(ctx context.Context) context.Context {
-	o := ordersOf(ctx)
+	o := roundOptionsOf(ctx)
 	if o.Seed == nil {
 		seed := newSeed()
 		o.Seed = &seed
 	}
-	return WithOrders(ctx, o)
+	return WithRoundOptions(ctx, o)
 }
 
 // newSeed has 32 bits: quickly typed, and whole in a JSON number, of which most readers make a float64.
@@ -74,7 +74,7 @@ func roundsIn(ctx context.Context, n int) int {
 
 // newRounds are n rounds with a new seed, or what the user wishes.
 func newRounds(ctx context.Context, n int) rounds {
-	o := ordersOf(oneSeed(ctx))
+	o := roundOptionsOf(oneSeed(ctx))
 	if o.Rounds > 0 {
 		n = o.Rounds
 	}

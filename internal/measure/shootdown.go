@@ -82,8 +82,8 @@ func Shootdown(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Resu
 	return doc, res, nil
 }
 
-// shootdownReport puts the rounds together; missed says whether an arm has none, and the experiment why.
-func shootdownReport(rounds [][]shootdownRound, missed func(e *report.Experiment, arm int) bool) (report.Experiment, error) {
+// shootdownReport puts the rounds together; absent says whether an arm has none, and the experiment why.
+func shootdownReport(rounds [][]shootdownRound, absent func(e *report.Experiment, arm int) bool) (report.Experiment, error) {
 	e := report.Experiment{Name: "shootdown", Missing: map[string]string{}, Parameters: map[string]any{"pages_per_round": shootdownPages, "pages_per_round_without": shootdownControlPages},
 		Literature: literaturePaths, Table: &report.Table{
 			Columns: []string{"the other vCPU", "shootdowns per page mapped, protected, unmapped", "exits of the first vCPU", "least", "most", "of the other", "least", "most"},
@@ -91,7 +91,7 @@ func shootdownReport(rounds [][]shootdownRound, missed func(e *report.Experiment
 	picture := &report.Plot{Title: "exits per page mapped, protected and unmapped", Parts: []string{"of the vCPU that does it", "of the other"}}
 	e.Plots = []*report.Plot{picture}
 	for i, a := range shootdownArms {
-		if missed(&e, i) {
+		if absent(&e, i) {
 			continue
 		}
 		var shots, first, last spread

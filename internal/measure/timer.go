@@ -21,11 +21,11 @@ const (
 
 // A timerArm is a way for Linux to keep time, and what its processors do meanwhile.
 type timerArm struct {
-	name    string
-	cmdline string
-	spins   bool // every vCPU runs a program that never sleeps; otherwise they idle
-	vcpus   int  // at least
-	pit     bool // the PIT is the timer, and there is one vCPU: it has one interrupt, and without ACPI Linux knows no other vCPU
+	name     string
+	cmdline  string
+	spins    bool // every vCPU runs a program that never sleeps; otherwise they idle
+	minVCPUs int
+	pit      bool // the PIT is the timer, and there is one vCPU: it has one interrupt, and without ACPI Linux knows no other vCPU
 }
 
 // timerArms compare what idling costs, and what a tick costs those that work (Documentation/timers/no_hz.rst).
@@ -44,8 +44,8 @@ var timerArms = []timerArm{
 // the keyboard controller it takes 65,536 reads.
 const pitOptions = "acpi=off nolapic no-kvmapf reboot=pci"
 
-// guests are the vCPUs of the arm's guest, where others have so many.
-func (a timerArm) guests(vcpus int) int {
+// vcpus are those of the arm's guest, where others have so many.
+func (a timerArm) vcpus(vcpus int) int {
 	if a.pit {
 		return 1
 	}
@@ -94,11 +94,11 @@ func Timer(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Result, 
 	order := newRounds(ctx, timerRounds)
 	failures := order.each(ctx, cfg, "timer", namesOf(timerArms, func(a timerArm) string { return a.name }), func(i int) error {
 		arm := timerArms[i]
-		if cfg.VCPUs < arm.vcpus {
-			return fmt.Errorf("it needs %d vCPUs: -c %d", arm.vcpus, arm.vcpus)
+		if cfg.VCPUs < arm.minVCPUs {
+			return fmt.Errorf("it needs %d vCPUs: -c %d", arm.minVCPUs, arm.minVCPUs)
 		}
 		c := cfg
-		c.VCPUs = arm.guests(cfg.VCPUs)
+		c.VCPUs = arm.vcpus(cfg.VCPUs)
 		c.Cmdline += " " + arm.options(cfg.VCPUs)
 		w, err := runWorkload(ctx, c, &res)
 		if err != nil {
@@ -130,7 +130,7 @@ func Timer(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Result, 
 		if missed(&e, a.name, failures[i], context.Cause(ctx), len(all[i]), order.n) {
 			continue
 		}
-		row := map[string]any{"arm": a.name, "cmdline": a.options(cfg.VCPUs), "vcpus": a.guests(cfg.VCPUs)}
+		row := map[string]any{"arm": a.name, "cmdline": a.options(cfg.VCPUs), "vcpus": a.vcpus(cfg.VCPUs)}
 		all[i].into(row, "exits_per_second_and_vcpu")
 		last[i].into(row, "exits_per_second_of_last_vcpu")
 		lapics[i].into(row, "timer_interrupts_per_second_and_vcpu")

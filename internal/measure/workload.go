@@ -32,8 +32,10 @@ func runWorkload(ctx context.Context, cfg vmm.Config, res **vmm.Result) (*worklo
 		return nil, err
 	case r.Agent == nil:
 		return nil, fmt.Errorf("the guest has not reported: %s", r.AgentMissing)
-	case r.Agent.Workload.ExitStatus != 0 || r.Agent.Workload.Error != "":
-		return nil, fmt.Errorf("the guest's workload: status %d, %s", r.Agent.Workload.ExitStatus, r.Agent.Workload.Error)
+	case r.Agent.Workload.Error != "":
+		return nil, fmt.Errorf("the guest's workload: %s", r.Agent.Workload.Error)
+	case r.Agent.Workload.ExitStatus != 0:
+		return nil, fmt.Errorf("the guest's workload ended with status %d", r.Agent.Workload.ExitStatus)
 	}
 	return &workloadRun{exits, r.Agent.Delta(), float64(r.Agent.Workload.DurationNs)}, nil
 }

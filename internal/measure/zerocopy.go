@@ -145,9 +145,9 @@ func ZeroCopy(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm
 	}
 	ways, all := zeroCopyWays(move), threads.Members(&cpus.before)
 	var rows []zeroCopyRow
-	for _, threads := range threadCounts(len(all)) {
+	for _, n := range threadCounts(len(all)) {
 		for _, size := range zeroCopySizes {
-			rows = append(rows, zeroCopyRow{zeroCopyArm: zeroCopyArm{size, threads}, figures: map[string]spread{}})
+			rows = append(rows, zeroCopyRow{zeroCopyArm: zeroCopyArm{size, n}, figures: map[string]spread{}})
 		}
 	}
 	order := newRounds(ctx, zeroCopyRounds)

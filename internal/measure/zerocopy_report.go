@@ -146,8 +146,8 @@ func (r *zeroCopyRow) cells(ways []way) []string {
 	return append(cells, share)
 }
 
-// zeroCopyExperiment puts the rows together; missed says whether an arm has none, and the experiment why.
-func zeroCopyExperiment(rows []zeroCopyRow, ways []way, emulated bool, missed func(e *report.Experiment, arm int) bool) (*report.Experiment, error) {
+// zeroCopyExperiment puts the rows together; absent says whether an arm has none, and the experiment why.
+func zeroCopyExperiment(rows []zeroCopyRow, ways []way, emulated bool, absent func(e *report.Experiment, arm int) bool) (*report.Experiment, error) {
 	e := &report.Experiment{Name: "zerocopy", Missing: map[string]string{}, Literature: literatureZeroCopy, Table: &report.Table{Columns: []string{"size, threads"}}}
 	for _, w := range ways[1:] {
 		e.Table.Columns = append(e.Table.Columns, w.name+", time ÷ copying", "least", "most")
@@ -166,7 +166,7 @@ func zeroCopyExperiment(rows []zeroCopyRow, ways []way, emulated bool, missed fu
 		if !slices.Contains(counts, r.threads) {
 			counts = append(counts, r.threads)
 		}
-		if missed(e, i) {
+		if absent(e, i) {
 			continue
 		}
 		byThreads[r.threads] = append(byThreads[r.threads], r)

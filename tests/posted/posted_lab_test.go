@@ -79,6 +79,14 @@ func TestMeasurePosted(t *testing.T) {
 	} else if e.Missing["APIC virtualization on"] != why {
 		t.Errorf("not measured: %q, want %q", e.Missing, why)
 	}
+	if testing.Short() { // an arm has one round, and a row only if that balances
+		for arm, reason := range e.Missing {
+			if strings.Contains(reason, "do not balance") {
+				t.Logf("not measured: %s: %s", arm, reason)
+				want--
+			}
+		}
+	}
 	if len(all) != want {
 		t.Errorf("%d rows, want %d; not measured: %q", len(all), want, e.Missing)
 	}
@@ -117,12 +125,17 @@ func (r measured) check(t *testing.T) {
 	if os.Getenv(wantPosting) != "" {
 		tolerance = 0.1
 	}
+	// One round has no median: a few exits of the host's own among 400 interrupts are in its figure.
+	posted := 0.01
+	if testing.Short() {
+		posted = 0.1
+	}
 	switch {
 	case r.Virtualized && !halted:
-		about("exits", &r.Exits, 0, 0.01)
+		about("exits", &r.Exits, 0, posted)
 		about("EOI", r.EOI, 0, 0.01)
 	case r.Virtualized:
-		about("exits", &r.Exits, 1, 0.02)
+		about("exits", &r.Exits, 1, 2*posted)
 		about("HLT", r.HLT, 1, 0.02)
 		about("EOI", r.EOI, 0, 0.01)
 	case !halted:
