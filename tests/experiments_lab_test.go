@@ -113,9 +113,16 @@ func TestMeasureLedger(t *testing.T) {
 		if len(e.Rows) != 3 {
 			t.Fatalf("%d rows", len(e.Rows))
 		}
-		// The bound is 2 % on a machine that has nothing else to do; rounds of one that has are further apart.
-		if cost, low := number(t, e.Rows[0], "round_trip_percent"), number(t, e.Rows[0], "round_trip_percent_low"); cost > 5 || low > 2 {
-			t.Errorf("the ledger costs %.2f %% of a round trip, at least %.2f", cost, low)
+		// On a machine that has other work to do the rounds are further apart than the bound: then another run has its say.
+		costs := func(e report.Experiment) float64 {
+			return max(number(t, e.Rows[0], "round_trip_percent"), number(t, e.Rows[1], "round_trip_percent"))
+		}
+		cost := costs(e)
+		for again := 0; cost > 2 && again < 2; again++ {
+			cost = min(cost, costs(experiment(t, "ledger")))
+		}
+		if cost > 2 {
+			t.Errorf("the ledger costs %.2f %% of a round trip", cost)
 		}
 		if cost := number(t, e.Rows[2], "round_trip_percent"); cost < 0 || cost > 100 {
 			t.Errorf("the tracepoint costs %.2f %% of a round trip", cost)

@@ -53,6 +53,12 @@ counts. Without a name, the short ones run that need no device.`,
 			}
 			bare := !slices.ContainsFunc(found, func(e measure.Experiment) bool { return !e.Bare })
 			run := guestRun{measure: ordered(found.Run, orders), args: args, flags: flags, bare: bare, guests: found.Guests()}
+			if cmd.Flags().Changed("compare") && compare == "" {
+				return usageError("--compare: name the earlier report's file")
+			}
+			if slices.ContainsFunc(found, func(e measure.Experiment) bool { return e.Name == "vfio" }) && len(g.machine.VFIO) != 1 {
+				return usageError("measure vfio: name one card: --device vfio=ADDRESS, or vfio=auto for the only one bound to vfio-pci")
+			}
 			if compare != "" {
 				before, err := report.ReadDocument(compare)
 				if err != nil {

@@ -164,7 +164,7 @@ func Barrier(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Result
 		parts = append(parts, fmt.Sprintf("%.1f with %s", lost[i].median(), a.name))
 	}
 	if len(e.Rows) == 0 {
-		return nil, nil, fmt.Errorf("nothing was measured: %v", e.Missing)
+		return nil, nil, fmt.Errorf("nothing was measured: %s", reasons(e.Missing))
 	}
 	e.Finding = "of a million notifications a ring lost " + parts[0]
 	if len(parts) > 1 {

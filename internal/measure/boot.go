@@ -17,7 +17,7 @@ func Boot(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Result, e
 	if err != nil {
 		return nil, nil, err
 	}
-	e := report.Experiment{Name: "boot", Finding: finding(doc.VM), Rows: []map[string]any{}, Missing: doc.VM.Missing}
+	e := report.Experiment{Name: "boot", Finding: bootFinding(doc.VM, res), Rows: []map[string]any{}, Missing: doc.VM.Missing}
 	for _, r := range doc.VM.ExitRows {
 		e.Rows = append(e.Rows, map[string]any{"kind": "exits_by_reason", "vcpu": r.VCPU, "reason": r.Reason, "exits": r.Count, "source": r.Source})
 	}
@@ -36,6 +36,22 @@ func Boot(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Result, e
 	e.Plots, e.Literature = []*report.Plot{exitsPlot(doc.VM)}, literatureBoot
 	doc.Experiments = append(doc.Experiments, e)
 	return doc, res, nil
+}
+
+// bootFinding is no figure of a whole boot where there was none.
+func bootFinding(a *vmm.Account, res *vmm.Result) string {
+	switch res.End {
+	case vmm.PoweredOff, vmm.Reset, vmm.Exited:
+		return finding(a)
+	}
+	return fmt.Sprintf("not a whole boot: after %d exits %s", exitsOfAll(a), res.Reason)
+}
+
+func exitsOfAll(a *vmm.Account) (total int64) {
+	for _, n := range a.ExitsByReason {
+		total += n
+	}
+	return total
 }
 
 // exitsPlot has a bar for each reason, of all vCPUs together.
@@ -62,9 +78,8 @@ func finding(a *vmm.Account) string {
 		n      int64
 	}
 	var shares []share
-	var total int64
+	total := exitsOfAll(a)
 	for r, n := range a.ExitsByReason {
-		total += n
 		shares = append(shares, share{r, n})
 	}
 	if total == 0 {

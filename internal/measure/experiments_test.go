@@ -264,6 +264,16 @@ func TestFind(t *testing.T) {
 	}
 }
 
+// TestBootFinding: exits of a part of a boot are none of a boot.
+func TestBootFinding(t *testing.T) {
+	a := &vmm.Account{VCPUs: 2, ExitsByReason: map[string]int64{"npf": 3, "io": 1}}
+	for end, want := range map[vmm.End]string{vmm.PoweredOff: "a boot with 2 vCPUs cost 4 exits: 75 % npf, 25 % io", vmm.Stopped: "not a whole boot: after 4 exits interrupt"} {
+		if got := bootFinding(a, &vmm.Result{End: end, Reason: "interrupt"}); got != want {
+			t.Errorf("%s: %q", end, got)
+		}
+	}
+}
+
 // TestSet: what ran is in the report, and so is why the rest did not.
 func TestSet(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(context.Background())
@@ -292,8 +302,27 @@ func TestSet(t *testing.T) {
 	if want := []string{"first: found ", "broken: not measured no hardware", "last: found ", "never: not measured interrupted"}; !slices.Equal(got, want) {
 		t.Errorf("%q", got)
 	}
-	if len(warned) != 2 || warned[0] != "measure broken: no hardware" {
+	if len(warned) != 2 || warned[0] != "(2 of 4) measure broken: no hardware" {
 		t.Errorf("%q", warned)
+	}
+	// One that a signal ends before it has measured anything has a report all the same.
+	if doc, _, err := (Set{run("late", errors.New("none could be measured: interrupted"))}).Run(ctx, cfg); err != nil || doc.Experiments[0].Missing["late"] != "none could be measured: interrupted" {
+		t.Errorf("%v, %v", doc, err)
+	}
+	if _, _, err := (Set{run("a", errors.New("x"))}).Run(context.Background(), cfg); err == nil {
+		t.Error("one that failed by itself has a report")
+	}
+	// A guest by a user's flags is described; what an experiment says itself stays.
+	guest := &vmm.Result{Agent: &guestreport.Report{Kernel: "6.1"}}
+	described := Experiment{Name: "x", Run: func(context.Context, vmm.Config) (*report.Document, *vmm.Result, error) {
+		return &report.Document{Experiments: []report.Experiment{{Parameters: map[string]any{"pinned": "here"}}}}, guest, nil
+	}}
+	doc, _, err = Set{described}.Run(context.Background(), vmm.Config{IRQChip: "split", VCPUs: 3, Memory: 512 << 20})
+	if got := fmt.Sprint(doc.Experiments[0].Parameters); err != nil || got != "map[guest_kernel:6.1 irqchip:split memory:512 MiB pinned:here vcpus:3]" {
+		t.Errorf("%v, %v", err, got)
+	}
+	if _, err := Find([]string{"paths", "storm", "paths"}); err == nil || err.Error() != "paths is named twice" {
+		t.Errorf("%v", err)
 	}
 	if _, _, err := (Set{run("a", errors.New("x")), run("b", errors.New("y"))}).Run(context.Background(), cfg); err == nil {
 		t.Error("a set of which nothing ran has a report")

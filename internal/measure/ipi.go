@@ -213,7 +213,7 @@ func IPI(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.Resu
 		picture.Bars = append(picture.Bars, bar(a.name(), sender[i].median(), target[i].median()))
 	}
 	if len(e.Rows) == 0 {
-		return nil, nil, fmt.Errorf("none of the IPIs could be measured: %v", e.Missing)
+		return nil, nil, fmt.Errorf("none of the IPIs could be measured: %s", reasons(e.Missing))
 	}
 	e.Finding = e.Sentence("ipi",
 		report.Clause{Row: "one, xAPIC, running", Figure: "sender_exits_per_ipi", Words: "an IPI costs its sender %.2f exits by xAPIC"},

@@ -203,7 +203,7 @@ func IRQLine(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.
 		inVain.Bars, cost.Bars = append(inVain.Bars, bar(a.name(), vain[i].median())), append(cost.Bars, bar(a.name(), exits[i].median()))
 	}
 	if len(e.Rows) == 0 {
-		return nil, nil, fmt.Errorf("nothing was measured: %v", e.Missing)
+		return nil, nil, fmt.Errorf("nothing was measured: %s", reasons(e.Missing))
 	}
 	e.Finding = e.Sentence("line",
 		report.Clause{Row: "one level pin, one device alone", Figure: "in_vain_per_service", Words: "on a shared line %.2f handlers ran in vain for each service"},

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"doorbell/guest/memory"
 	"doorbell/images"
 	"doorbell/internal/probe"
 	"doorbell/internal/report"
@@ -79,6 +80,9 @@ func Find(names []string) (Set, error) {
 			}
 			return nil, fmt.Errorf("no experiment is named %q; there is: %s", n, strings.Join(known, ", "))
 		}
+		if indexOf(found, n) >= 0 {
+			return nil, fmt.Errorf("%s is named twice", n)
+		}
 		found = append(found, all[i])
 	}
 	return found, nil
@@ -109,18 +113,24 @@ func OnceNames() (all []string) {
 // is the last guest's, nil if there was none.
 func (s Set) Run(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Result, error) {
 	if len(s) == 1 {
-		return s[0].Run(ctx, cfg)
+		return s[0].run(ctx, cfg)
 	}
 	ctx = oneSeed(short(ctx))
 	doc := &report.Document{Environment: probe.Host()}
 	var last *vmm.Result
 	var failures []error
-	for _, e := range s {
+	for i, e := range s {
+		cfg := cfg
+		if warn := cfg.Warn; warn != nil {
+			cfg.Warn = func(format string, args ...any) {
+				warn("(%d of %d) "+format, append([]any{i + 1, len(s)}, args...)...)
+			}
+		}
 		var d *report.Document
 		var res *vmm.Result
 		err := context.Cause(ctx)
 		if err == nil {
-			d, res, err = e.Run(ctx, cfg)
+			d, res, err = e.run(ctx, cfg)
 		}
 		if res != nil {
 			last = res
@@ -128,7 +138,7 @@ func (s Set) Run(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Re
 		if err != nil {
 			cfg.Warn("measure %s: %v", e.Name, err)
 			failures = append(failures, fmt.Errorf("%s: %w", e.Name, err))
-			doc.Experiments = append(doc.Experiments, report.Experiment{Name: e.Name, Finding: "not measured", Rows: []map[string]any{}, Missing: map[string]string{e.Name: err.Error()}})
+			doc.Experiments = append(doc.Experiments, notMeasured(e.Name, err))
 			continue
 		}
 		doc.Experiments = append(doc.Experiments, d.Experiments...)
@@ -140,6 +150,46 @@ func (s Set) Run(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Re
 		return nil, nil, errors.Join(failures...)
 	}
 	return doc, last, nil
+}
+
+// run runs it. What a signal has kept from measuring anything is in the report, with that for its reason.
+func (e Experiment) run(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Result, error) {
+	doc, res, err := e.Run(ctx, cfg)
+	switch {
+	case err != nil && context.Cause(ctx) != nil:
+		return &report.Document{Environment: probe.Host(), Experiments: []report.Experiment{notMeasured(e.Name, err)}}, res, nil
+	case err != nil:
+		return nil, res, err
+	}
+	if !e.Bare {
+		for i := range doc.Experiments {
+			e.describeGuest(&doc.Experiments[i], cfg, res)
+		}
+	}
+	return doc, res, nil
+}
+
+func notMeasured(name string, why error) report.Experiment {
+	return report.Experiment{Name: name, Finding: "not measured", Rows: []map[string]any{}, Missing: map[string]string{name: strings.ReplaceAll(why.Error(), "\n", "; ")}}
+}
+
+// describeGuest says which guest an experiment had by a user's flags, where it has not said so itself.
+func (e Experiment) describeGuest(x *report.Experiment, cfg vmm.Config, res *vmm.Result) {
+	if x.Parameters == nil {
+		x.Parameters = map[string]any{}
+	}
+	said := func(name string, value any) {
+		if _, ok := x.Parameters[name]; !ok {
+			x.Parameters[name] = value
+		}
+	}
+	said("irqchip", cfg.IRQChip)
+	said("vcpus", cfg.VCPUs)
+	said("memory", memory.FormatSize(cfg.Memory))
+	said("pinned", "no")
+	if len(e.Guests) == 0 && res != nil && res.Agent != nil { // others say it with each arm
+		said("guest_kernel", res.Agent.Kernel)
+	}
 }
 
 func indexOf(all []Experiment, name string) int {

@@ -255,7 +255,7 @@ func Notify(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.R
 		alone.Bars, together.Bars = append(alone.Bars, bar(a.name, slept[i].median())), append(together.Bars, bar(a.name, burst[i].median()))
 	}
 	if len(e.Rows) == 0 {
-		return nil, nil, fmt.Errorf("nothing was measured: %v", e.Missing)
+		return nil, nil, fmt.Errorf("nothing was measured: %s", reasons(e.Missing))
 	}
 	e.Finding = e.Sentence("way",
 		report.Clause{Row: "eventfd", Figure: "returns_per_burst", Words: fmt.Sprintf("a burst of %d notifications woke an eventfd's reader %%.1f times", notifyBurst)},

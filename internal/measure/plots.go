@@ -30,8 +30,9 @@ const (
 	literatureCoalesce = "vIC (ATC 2011): coalescing a guest's disk interrupts gave up to 18 % more in micro-benchmarks and 5 % in TPC-C."
 	literatureAffinity = "Linux's Documentation/networking/scaling.rst: RPS does not raise the rate of device interrupts, but introduces IPIs. IPI virtualization was published as 22 % fewer cycles " +
 		"for an IPI with an xAPIC and 16 % with an x2APIC."
-	literatureTimer    = "Linux's exitless timer was published with 42,916 external-interrupt exits going to 6,871."
-	literatureThreaded = "Linux's Documentation/admin-guide/kernel-parameters.txt: threadirqs forces threading of all handlers but those marked IRQF_NO_THREAD; PREEMPT_RT does so always " +
+	literatureShootdown = "Linux's Documentation/virt/kvm/x86/cpuid.rst: with KVM_FEATURE_PV_TLB_FLUSH a guest sends no IPI to a vCPU that is preempted, which flushes when it runs next."
+	literatureTimer     = "Linux's exitless timer was published with 42,916 external-interrupt exits going to 6,871."
+	literatureThreaded  = "Linux's Documentation/admin-guide/kernel-parameters.txt: threadirqs forces threading of all handlers but those marked IRQF_NO_THREAD; PREEMPT_RT does so always " +
 		"(kernel/irq/manage.c), and runs softirqs in the thread that raised them or in ksoftirqd."
 	literatureBoot    = "Firecracker (NSDI 2020) starts a guest's user space in as little as 125 ms, without a BIOS, PCI or legacy devices: most of what is counted here is what it leaves out."
 	literatureModes   = "Linux's Documentation/virt/kvm/api.rst has the three: KVM_CREATE_IRQCHIP, KVM_CAP_SPLIT_IRQCHIP, which leaves PIC and IOAPIC to the VMM, and none."

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -139,6 +140,17 @@ func missedIn(missing map[string]string, arm string, failure, run error, ran, ro
 		missing[arm] = strings.ReplaceAll(failure.Error(), "\n", "; ")
 	}
 	return ran == 0
+}
+
+// reasons is in one line why arms are missing, each reason once.
+func reasons(missing map[string]string) string {
+	var all []string
+	for _, arm := range slices.Sorted(maps.Keys(missing)) {
+		if why := missing[arm]; !slices.Contains(all, why) {
+			all = append(all, why)
+		}
+	}
+	return strings.Join(all, "; ")
 }
 
 // namesOf are what arms are called.

@@ -85,7 +85,7 @@ func Shootdown(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Resu
 // shootdownReport puts the rounds together; absent says whether an arm has none, and the experiment why.
 func shootdownReport(rounds [][]shootdownRound, absent func(e *report.Experiment, arm int) bool) (report.Experiment, error) {
 	e := report.Experiment{Name: "shootdown", Missing: map[string]string{}, Parameters: map[string]any{"pages_per_round": shootdownPages, "pages_per_round_without": shootdownControlPages},
-		Literature: literaturePaths, Table: &report.Table{
+		Literature: literatureShootdown, Table: &report.Table{
 			Columns: []string{"the other vCPU", "shootdowns per page mapped, protected, unmapped", "exits of the first vCPU", "least", "most", "of the other", "least", "most"},
 		}}
 	picture := &report.Plot{Title: "exits per page mapped, protected and unmapped", Parts: []string{"of the vCPU that does it", "of the other"}}
@@ -121,7 +121,7 @@ func shootdownReport(rounds [][]shootdownRound, absent func(e *report.Experiment
 		picture.Bars = append(picture.Bars, bar(a.name, first.median(), last.median()))
 	}
 	if len(e.Rows) == 0 {
-		return e, fmt.Errorf("no guest could be measured: %v", e.Missing)
+		return e, fmt.Errorf("no guest could be measured: %s", reasons(e.Missing))
 	}
 	if e.Finding == "" {
 		e.Finding = "no control to hold the shootdowns against"

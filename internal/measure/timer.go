@@ -143,7 +143,7 @@ func Timer(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Result, 
 			fixed(lapics[i].median(), 1), fixed(pits[i].median(), 1)})
 	}
 	if len(e.Rows) == 0 {
-		return nil, nil, fmt.Errorf("none of the ways to keep time could be measured: %v", e.Missing)
+		return nil, nil, fmt.Errorf("none of the ways to keep time could be measured: %s", reasons(e.Missing))
 	}
 	e.Finding = "no arm to compare"
 	if tickless, ok := cost[timerArms[0].name]; ok {

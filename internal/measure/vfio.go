@@ -188,7 +188,7 @@ func cardInterrupts(r *vmm.Result) (n float64) {
 
 // vfioExperiment puts the columns side by side.
 func vfioExperiment(columns []column, missing map[string]string) report.Experiment {
-	e := report.Experiment{Name: "vfio", Rows: []map[string]any{}, Missing: missing, Table: sideBySide(columns, vfioFigures)}
+	e := report.Experiment{Name: "vfio", Rows: []map[string]any{}, Missing: missing, Table: sideBySide(columns, vfioFigures), Literature: literaturePosted}
 	e.Plots = []*report.Plot{columnsPlot("exits per packet", columns, "exits_per_packet")}
 	var parts []string
 	for _, c := range columns {

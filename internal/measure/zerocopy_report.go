@@ -173,7 +173,7 @@ func zeroCopyExperiment(rows []zeroCopyRow, ways []way, emulated bool, absent fu
 		e.Rows, e.Table.Rows = append(e.Rows, r.row(ways, emulated)), append(e.Table.Rows, r.cells(ways))
 	}
 	if len(e.Rows) == 0 {
-		return nil, fmt.Errorf("nothing was measured: %v", e.Missing)
+		return nil, fmt.Errorf("nothing was measured: %s", reasons(e.Missing))
 	}
 	var parts []string
 	for _, w := range ways[1:] {

@@ -36,8 +36,10 @@ type Comparison struct {
 	Differences []Difference `json:"differences"`
 	// Only are arms that one of the reports has and the other has not.
 	Only []string `json:"only_in_one,omitempty"`
-	// OneRound are experiments of which a report has a single round: their figures are not compared.
+	// OneRound are experiments of which a report has a single round, or none: their figures are not compared.
 	OneRound []string `json:"one_round,omitempty"`
+	// Parameters says what of an experiment both reports have run otherwise: then the figures may differ for that.
+	Parameters []string `json:"parameters_differ,omitempty"`
 	// Environment says what of the hosts differs: then the figures may differ for that.
 	Environment []string `json:"environment_differs,omitempty"`
 }
@@ -74,23 +76,37 @@ func (d *Document) Compare(name string, before *Document) error {
 	c.environment(before, &now)
 	old, fresh := arms(before), arms(&now)
 	for _, e := range now.Experiments {
-		if ran(before, e.Name) && (oneRound(before, e.Name) || oneRound(&now, e.Name)) {
+		was := experiment(before, e.Name)
+		if was == nil {
+			c.Only = append(c.Only, e.Name+", now")
+			continue
+		}
+		if oneRound(was) || oneRound(&e) {
 			c.OneRound = append(c.OneRound, e.Name)
 		}
+		c.parameters(was, &e)
+	}
+	for _, e := range before.Experiments {
+		if experiment(&now, e.Name) == nil {
+			c.Only = append(c.Only, e.Name+", before")
+		}
+	}
+	compared := func(name string) bool {
+		return experiment(before, name) != nil && experiment(&now, name) != nil && !slices.Contains(c.OneRound, name)
 	}
 	for _, key := range sortedKeys(fresh) {
+		if !compared(key.experiment) {
+			continue
+		}
 		was, ok := old[key]
 		if !ok {
 			c.Only = append(c.Only, key.experiment+": "+key.arm+", now")
 			continue
 		}
-		if slices.Contains(c.OneRound, key.experiment) {
-			continue // its least and most are one number
-		}
 		c.figures(key, was, fresh[key])
 	}
 	for _, key := range sortedKeys(old) {
-		if _, ok := fresh[key]; !ok && ran(&now, key.experiment) {
+		if _, ok := fresh[key]; !ok && compared(key.experiment) {
 			c.Only = append(c.Only, key.experiment+": "+key.arm+", before")
 		}
 	}
@@ -107,14 +123,30 @@ func sortedKeys(m map[armKey]map[string]any) []armKey {
 	})
 }
 
-// ran says whether a report has an experiment.
-func ran(d *Document, name string) bool {
-	return slices.ContainsFunc(d.Experiments, func(e Experiment) bool { return e.Name == name })
+// experiment is a report's of that name, nil if it has none.
+func experiment(d *Document, name string) *Experiment {
+	if i := slices.IndexFunc(d.Experiments, func(e Experiment) bool { return e.Name == name }); i >= 0 {
+		return &d.Experiments[i]
+	}
+	return nil
 }
 
-// oneRound says whether a report, as read from JSON, has one round of an experiment.
-func oneRound(d *Document, name string) bool {
-	return slices.ContainsFunc(d.Experiments, func(e Experiment) bool { return e.Name == name && e.Parameters["rounds"] == 1.0 })
+// oneRound says whether an experiment, as read from JSON, has one round, whose least and most are one number, or figures that have no rounds.
+func oneRound(e *Experiment) bool {
+	hasBounds := slices.ContainsFunc(e.Rows, func(row map[string]any) bool {
+		return slices.ContainsFunc(slices.Collect(maps.Keys(row)), func(k string) bool { return strings.HasSuffix(k, "_low") })
+	})
+	return e.Parameters["rounds"] == 1.0 || !hasBounds
+}
+
+// parameters notes with what else than other orders of its arms an experiment was run. An older report may not say all of it.
+func (c *Comparison) parameters(before, now *Experiment) {
+	for _, name := range slices.Sorted(maps.Keys(now.Parameters)) {
+		was, ok := before.Parameters[name]
+		if a, b := fmt.Sprint(was), fmt.Sprint(now.Parameters[name]); ok && a != b && name != "seed" && name != "confidence_of_least_to_most" {
+			c.Parameters = append(c.Parameters, fmt.Sprintf("%s: %s: %s before, %s now", now.Name, strings.ReplaceAll(name, "_", " "), a, b))
+		}
+	}
 }
 
 // arms are a report's rows by what names them: their texts and what they say yes or no to, but for the words about a result.
@@ -218,6 +250,9 @@ func (c *Comparison) text(w io.Writer) {
 	for _, e := range c.Environment {
 		fmt.Fprintf(w, "The hosts differ: %s\n", e)
 	}
+	for _, p := range c.Parameters {
+		fmt.Fprintf(w, "Run with something else: %s\n", p)
+	}
 	t := columns(w)
 	changed := 0
 	for _, x := range c.Differences {
@@ -231,9 +266,13 @@ func (c *Comparison) text(w io.Writer) {
 			number(x.After), number(x.AfterLow), number(x.AfterHigh))
 	}
 	t.Flush()
-	fmt.Fprintf(w, "%d of %d figures differ: the rounds of the two reports are further apart than those of one are from each other.\n", changed, len(c.Differences))
+	if len(c.Differences) == 0 {
+		fmt.Fprintln(w, "No figure to compare.")
+	} else {
+		fmt.Fprintf(w, "%d of %d figures differ: the rounds of the two reports are further apart than those of one are from each other.\n", changed, len(c.Differences))
+	}
 	if len(c.OneRound) > 0 {
-		fmt.Fprintf(w, "Not compared: %s: one of the reports has a single round (see --rounds).\n", strings.Join(c.OneRound, ", "))
+		fmt.Fprintf(w, "Not compared: %s: one of the reports has a single round (see --rounds), or none.\n", strings.Join(c.OneRound, ", "))
 	}
 	for _, o := range c.Only {
 		fmt.Fprintf(w, "In one only: %s\n", o)

@@ -72,6 +72,32 @@ func TestCompare(t *testing.T) {
 	}
 }
 
+// TestCompareOthers: what was run with something else is said, and what one report only has; figures without rounds are not compared.
+func TestCompareOthers(t *testing.T) {
+	before, now := comparable(rounds(2, 1.9, 2.1)), comparable(rounds(2, 1.9, 2.1))
+	before.Experiments[0].Parameters = map[string]any{"rounds": 3.0, "seed": 1.0, "irqchip": "kernel"}
+	now.Experiments[0].Parameters = map[string]any{"rounds": 3, "seed": 2, "irqchip": "user", "memory": "1 GiB"}
+	boot := Experiment{Name: "boot", Rows: []map[string]any{{"kind": "phase", "exits": 1.0}}}
+	before.Experiments = append(before.Experiments, boot, Experiment{Name: "storm"})
+	now.Experiments = append(now.Experiments, boot, Experiment{Name: "ipi", Rows: []map[string]any{{"arm": "self"}}})
+	if err := now.Compare("old.json", before); err != nil {
+		t.Fatal(err)
+	}
+	var text, page strings.Builder
+	now.Text(&text)
+	if err := now.HTML(&page); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"Run with something else: paths: irqchip: kernel before, user now", "Not compared: boot: one", "In one only: ipi, now", "In one only: storm, before"} {
+		if !strings.Contains(text.String(), want) || !strings.Contains(page.String(), want) {
+			t.Errorf("%q is not said:\n%s", want, text.String())
+		}
+	}
+	if c := now.Compared; len(c.Parameters) != 1 || len(c.Only) != 2 || len(c.OneRound) != 1 || len(c.Differences) != 1 {
+		t.Errorf("%+v", c)
+	}
+}
+
 // TestCompareOneRound: of one number nobody knows what chance would do, whichever of the reports has it.
 func TestCompareOneRound(t *testing.T) {
 	const note = "Not compared: paths: one of the reports has a single round"

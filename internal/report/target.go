@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -82,6 +83,9 @@ func ParseTargets(spec string) ([]*Target, error) {
 			}
 		default:
 			return nil, fmt.Errorf("--report %q: the formats are text, json, html and none, each with =FILE if wanted", one)
+		}
+		if path != "" && slices.ContainsFunc(ts, func(other *Target) bool { return other.Path == path }) {
+			return nil, fmt.Errorf("--report %s: two reports in one file", spec)
 		}
 		ts = append(ts, t)
 	}
