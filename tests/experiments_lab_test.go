@@ -304,7 +304,7 @@ func TestMeasureNotify(t *testing.T) {
 	// Another experiment beside it has no difference. What was asked of the rounds is what runs, and what is printed.
 	o = doorbell(t, "", "measure", "barrier", "--host", "here", "--report", "text", "--compare", path, "--rounds", "1", "--seed", "7")
 	o.want(t, 0, o.stderr, "measure barrier: 2 of 2")
-	o.want(t, 0, o.stdout, "rounds 1, seed 7", "Beside "+path, "0 of 0 figures differ", "In one only: barrier: full barrier, now")
+	o.want(t, 0, o.stdout, "rounds 1, seed 7", "Beside "+path, "No figure to compare", "In one only: barrier, now", "In one only: notify, before")
 }
 
 // TestMeasureIRQLine: of two devices on one line, each interrupt runs the other's handler in vain; with a vector each, none does, and it exits less.
