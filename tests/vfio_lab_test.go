@@ -396,7 +396,7 @@ func TestVFIOMeasure(t *testing.T) {
 		b2.want(t, 0, b2.stdout, "vfio-pci has it already")
 	})
 	o := doorbell(t, "", "measure", "vfio", "--host", "here")
-	o.want(t, 1, o.stderr, "measure vfio: which network card? --device vfio=ADDRESS")
+	o.want(t, 2, o.stderr, "measure vfio: name one card: --device vfio=ADDRESS")
 }
 
 // TestVFIOUnsafe is for a lab whose IOMMU does not remap interrupts: devices are refused, and taken if the user says so.

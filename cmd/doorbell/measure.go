@@ -56,7 +56,8 @@ counts. Without a name, the short ones run that need no device.`,
 			if cmd.Flags().Changed("compare") && compare == "" {
 				return usageError("--compare: name the earlier report's file")
 			}
-			if slices.ContainsFunc(found, func(e measure.Experiment) bool { return e.Name == "vfio" }) && len(g.machine.VFIO) != 1 {
+			cards := slices.DeleteFunc(slices.Clone(g.devices), func(d string) bool { return d == vmm.IRQProbe })
+			if slices.ContainsFunc(found, func(e measure.Experiment) bool { return e.Name == "vfio" }) && len(cards) != 1 {
 				return usageError("measure vfio: name one card: --device vfio=ADDRESS, or vfio=auto for the only one bound to vfio-pci")
 			}
 			if compare != "" {
