@@ -152,7 +152,7 @@ func runGuest(cmd *cobra.Command, g *guestFlags, targets []*report.Target, r gue
 			return &exitError{statusFailed, err.Error()}
 		}
 	}
-	if why := context.Cause(ctx); why != nil && (res == nil || !r.console) {
+	if why := context.Cause(ctx); why != nil && !r.console {
 		return &exitError{statusCrashed, fmt.Sprintf("stopped by a signal (%v): the report has what was measured before", why)}
 	}
 	if res == nil {

@@ -102,6 +102,31 @@ func Coalesce(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Resul
 	return doc, res, nil
 }
 
+// reception is what a load of datagrams to the guest gave.
+type reception struct {
+	packets traffic.PacketResult
+	exits   uint64
+	known   bool          // the exits
+	after   wire.Snapshot // the guest's counters then
+	counted wire.Snapshot // what they counted meanwhile
+}
+
+// receive sends the guest datagrams; before are its counters.
+func receive(ctx context.Context, g *traffic.Guest, m *vmm.Machine, before *wire.Snapshot, o traffic.PacketOptions) (r *reception, err error) {
+	r = &reception{}
+	start, known := m.Exits()
+	if r.packets, err = g.PacketsDown(ctx, o); err != nil {
+		return nil, err
+	}
+	end, still := m.Exits()
+	r.exits, r.known = end-start, known && still
+	if r.after, err = g.Snapshot(ctx); err != nil {
+		return nil, err
+	}
+	r.counted = r.after.Since(before)
+	return r, nil
+}
+
 // measure is one round of an arm.
 func (r *coalesceRow) measure(ctx context.Context, g *traffic.Guest, m *vmm.Machine, arm coalesceArm) error {
 	now, err := g.Configure(ctx, wire.Configure{Coalesce: &arm.coalesce, Polling: &arm.polling})
@@ -118,23 +143,11 @@ func (r *coalesceRow) measure(ctx context.Context, g *traffic.Guest, m *vmm.Mach
 	if err != nil {
 		return err
 	}
-	exitsBefore, _ := m.Exits()
-	p, err := g.PacketsDown(ctx, traffic.PacketOptions{Placement: traffic.Placement{CPUs: []int{0}}, PerFlow: coalescePackets, PerSecond: coalescePerSecond})
+	even, err := receive(ctx, g, m, &before, traffic.PacketOptions{Placement: traffic.Placement{CPUs: []int{0}}, PerFlow: coalescePackets, PerSecond: coalescePerSecond})
 	if err != nil {
 		return err
 	}
-	exitsAfter, known := m.Exits()
-	after, err := g.Snapshot(ctx)
-	if err != nil {
-		return err
-	}
-	exitsUnflooded, _ := m.Exits()
-	flooded, err := g.PacketsDown(ctx, traffic.PacketOptions{Placement: traffic.Placement{Flows: floodFlows, CPUs: []int{0}}, PerFlow: floodPerFlow})
-	if err != nil {
-		return err
-	}
-	exitsFlooded, stillKnown := m.Exits()
-	end, err := g.Snapshot(ctx)
+	flooded, err := receive(ctx, g, m, &even.after, traffic.PacketOptions{Placement: traffic.Placement{Flows: floodFlows, CPUs: []int{0}}, PerFlow: floodPerFlow})
 	if err != nil {
 		return err
 	}
@@ -143,8 +156,7 @@ func (r *coalesceRow) measure(ctx context.Context, g *traffic.Guest, m *vmm.Mach
 	if err != nil {
 		return err
 	}
-	counted := after.Since(&before)
-	interrupts := receiveInterrupts(&counted)
+	p, interrupts := &even.packets, receiveInterrupts(&even.counted)
 	// A guest that polls may need no interrupt.
 	if p.Received == 0 || interrupts == 0 && arm.polling == (netconf.Polling{}) || p.Received != p.Sent {
 		return fmt.Errorf("the figures do not balance: %d datagrams sent, %d received, %d interrupts", p.Sent, p.Received, interrupts)
@@ -154,12 +166,11 @@ func (r *coalesceRow) measure(ctx context.Context, g *traffic.Guest, m *vmm.Mach
 		r.perInterrupt = append(r.perInterrupt, float64(p.Received)/float64(interrupts))
 	}
 	r.interruptsEach = append(r.interruptsEach, float64(interrupts)/float64(p.Received))
-	r.timersEach = append(r.timersEach, float64(rowTotal(&counted, "LOC"))/float64(p.Received))
-	if known {
-		r.exitsEach = append(r.exitsEach, float64(exitsAfter-exitsBefore)/float64(p.Received))
+	r.timersEach = append(r.timersEach, float64(rowTotal(&even.counted, "LOC"))/float64(p.Received))
+	if even.known {
+		r.exitsEach = append(r.exitsEach, float64(even.exits)/float64(p.Received))
 	}
-	during := end.Since(&after)
-	r.flood.add(&flooded, receiveInterrupts(&during), exitsFlooded-exitsUnflooded, known && stillKnown)
+	r.flood.add(&flooded.packets, receiveInterrupts(&flooded.counted), flooded.exits, flooded.known)
 	r.latency = append(r.latency, float64(t.Latency.P50.Nanoseconds()))
 	return nil
 }

@@ -50,7 +50,7 @@ func Modes(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Result, 
 		return nil, nil, fmt.Errorf("none of the controllers could be measured: %w", cmp.Or(errors.Join(failures...), context.Cause(ctx)))
 	}
 	e := report.Experiment{Name: "modes", Rows: []map[string]any{}, Missing: map[string]string{}, Parameters: order.parameters()}
-	e.Parameters["vcpus"], e.Parameters["irqchip"] = cfg.VCPUs, strings.Join(irqchip.Names, ", ")
+	e.Parameters["irqchip"] = strings.Join(irqchip.Names, ", ")
 	var arms []modeArm
 	for i, chip := range irqchip.Names {
 		if missed(&e, chip, failures[i], context.Cause(ctx), len(columns[i]), order.n) {

@@ -77,7 +77,6 @@ func Shootdown(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Resu
 	for name, v := range order.parameters() {
 		e.Parameters[name] = v
 	}
-	e.Parameters["vcpus"] = cfg.VCPUs
 	doc.Experiments = []report.Experiment{e}
 	return doc, res, nil
 }

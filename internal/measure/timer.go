@@ -122,7 +122,7 @@ func Timer(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Result, 
 	e := report.Experiment{Name: "timer", Missing: map[string]string{}, Parameters: order.parameters(), Table: &report.Table{
 		Columns: []string{"vCPUs, timer", "exits per second and vCPU", "least", "most", "of the last vCPU", "LAPIC timer interrupts per second and vCPU", "PIT interrupts per second and vCPU"},
 	}}
-	e.Parameters["seconds"], e.Parameters["vcpus"] = timerSeconds, cfg.VCPUs
+	e.Parameters["seconds"] = timerSeconds
 	cost := map[string]float64{}
 	every, isolated := plot("exits per second and vCPU"), plot("exits per second of the last vCPU")
 	e.Plots, e.Literature = []*report.Plot{every, isolated}, literatureTimer

@@ -72,6 +72,20 @@ func TestCompare(t *testing.T) {
 	}
 }
 
+// beside compares a report with an earlier one and gives what its readers see.
+func beside(t *testing.T, now, before *Document) (text, page string) {
+	t.Helper()
+	if err := now.Compare("old.json", before); err != nil {
+		t.Fatal(err)
+	}
+	var words, html strings.Builder
+	now.Text(&words)
+	if err := now.HTML(&html); err != nil {
+		t.Fatal(err)
+	}
+	return words.String(), html.String()
+}
+
 // TestCompareOthers: what was run with something else is said, and what one report only has; figures without rounds are not compared.
 func TestCompareOthers(t *testing.T) {
 	before, now := comparable(rounds(2, 1.9, 2.1)), comparable(rounds(2, 1.9, 2.1))
@@ -80,17 +94,10 @@ func TestCompareOthers(t *testing.T) {
 	boot := Experiment{Name: "boot", Rows: []map[string]any{{"kind": "phase", "exits": 1.0}}}
 	before.Experiments = append(before.Experiments, boot, Experiment{Name: "storm"})
 	now.Experiments = append(now.Experiments, boot, Experiment{Name: "ipi", Rows: []map[string]any{{"arm": "self"}}})
-	if err := now.Compare("old.json", before); err != nil {
-		t.Fatal(err)
-	}
-	var text, page strings.Builder
-	now.Text(&text)
-	if err := now.HTML(&page); err != nil {
-		t.Fatal(err)
-	}
+	text, page := beside(t, now, before)
 	for _, want := range []string{"Run with something else: paths: irqchip: kernel before, user now", "Not compared: boot: one", "In one only: ipi, now", "In one only: storm, before"} {
-		if !strings.Contains(text.String(), want) || !strings.Contains(page.String(), want) {
-			t.Errorf("%q is not said:\n%s", want, text.String())
+		if !strings.Contains(text, want) || !strings.Contains(page, want) {
+			t.Errorf("%q is not said:\n%s", want, text)
 		}
 	}
 	if c := now.Compared; len(c.Parameters) != 1 || len(c.Only) != 2 || len(c.OneRound) != 1 || len(c.Differences) != 1 {
@@ -107,17 +114,10 @@ func TestCompareOneRound(t *testing.T) {
 	}{{1, 3, 0}, {3, 1, 0}, {1, 1, 0}, {2, 3, 1}} {
 		before, now := comparable(rounds(2, 2, 2)), comparable(rounds(3, 3, 3))
 		before.Experiments[0].Parameters, now.Experiments[0].Parameters = map[string]any{"rounds": c.before}, map[string]any{"rounds": int(c.after)}
-		if err := now.Compare("old.json", before); err != nil {
-			t.Fatal(err)
-		}
-		var text, page strings.Builder
-		now.Text(&text)
-		if err := now.HTML(&page); err != nil {
-			t.Fatal(err)
-		}
+		text, page := beside(t, now, before)
 		says := c.compared == 0
-		if got := len(now.Compared.Differences); got != c.compared || strings.Contains(text.String(), note) != says || strings.Contains(page.String(), note) != says {
-			t.Errorf("%v rounds, then %v: %d figures compared:\n%s", c.before, c.after, got, text.String())
+		if got := len(now.Compared.Differences); got != c.compared || strings.Contains(text, note) != says || strings.Contains(page, note) != says {
+			t.Errorf("%v rounds, then %v: %d figures compared:\n%s", c.before, c.after, got, text)
 		}
 	}
 }
