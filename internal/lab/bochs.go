@@ -50,7 +50,7 @@ func (b bochsHost) start(cfg Config, initramfs *os.File) (_ *machine, err error)
 			removeDir()
 		}
 	}()
-	disc, err := b.root.Disc(dir, cfg.Kernel, initramfs, kernelCommandLine(cfg))
+	disc, err := b.root.Disc(dir, cfg.Kernel, initramfs, kernelCommandLine(cfg, 0))
 	if err != nil {
 		return nil, fmt.Errorf("lab: disc for Bochs: %w", err)
 	}

@@ -110,7 +110,7 @@ func (p *plan) addBase(cfg Config, resolver *closure.Resolver) error {
 		p.tree.file(inside, m.Path, info)
 		modules = append(modules, l1.Module{Name: m.Name, Path: inside, Params: m.Params})
 	}
-	setup := l1.Setup{Modules: modules, SpareFirst: cfg.spareFirst(), Steady: cfg.Bochs == ""}
+	setup := l1.Setup{Modules: modules, SpareFirst: cfg.spareFirst(), TSC: cfg.Bochs == "" && cfg.emulated(), Steady: cfg.Bochs == ""}
 	if cfg.Bochs != "" {
 		setup.Serial = "/dev/ttyS1"
 	}

@@ -31,6 +31,7 @@ const minQEMU = 7
 type qemu struct {
 	path         string
 	major, minor int
+	found        tscSample // when it was
 }
 
 func (q qemu) String() string { return fmt.Sprintf("QEMU %d.%d", q.major, q.minor) }
@@ -55,7 +56,7 @@ func findQEMU(ctx context.Context, path string) (qemu, error) {
 	if err != nil {
 		return qemu{}, fmt.Errorf("lab: %s -version: %w", found, err)
 	}
-	q.path = found
+	q.path, q.found = found, sampleTSC()
 	if q.major < minQEMU {
 		return qemu{}, fmt.Errorf("lab: %s: is %v, at least version %d is needed", found, q, minQEMU)
 	}
@@ -88,6 +89,10 @@ func (q qemu) arguments(cfg Config) []string {
 	// EPYC is the newest processor type whose every feature that KVM relies
 	// on TCG can emulate; svm and npt are what the lab is for.
 	cpu, cpus := "EPYC,+svm,+npt", cfg.CPUs
+	tscKHz := uint64(0)
+	if cfg.emulated() {
+		tscKHz = q.found.khz()
+	}
 	if cfg.spareFirst() {
 		cpus++
 	}
@@ -114,7 +119,7 @@ func (q qemu) arguments(cfg Config) []string {
 		"-display", "none", "-monitor", "none", "-serial", "stdio",
 		"-kernel", cfg.Kernel,
 		"-initrd", fmt.Sprintf("/proc/self/fd/%d", initrdFD),
-		"-append", kernelCommandLine(cfg),
+		"-append", kernelCommandLine(cfg, tscKHz),
 		"-device", "virtio-serial-pci,id=ports,max_ports=2,romfile=",
 		"-chardev", fmt.Sprintf("socket,id=lab,fd=%d", channelFD),
 		"-device", "virtserialport,bus=ports.0,chardev=lab,name=" + l1.PortName,
@@ -122,16 +127,17 @@ func (q qemu) arguments(cfg Config) []string {
 }
 
 // kernelCommandLine is L1's. panic=-1 restarts at once, which -no-reboot turns
-// into QEMU's end. The emulated TSC is the host's own and always in step;
-// without tsc=reliable Linux would distrust it, since the emulated processor
-// does not promise that, and pay a device read for every clock reading. Without
-// pmtmr=0 it would measure the TSC once more by the PM timer, a second after it
-// has booted, and find what a busy machine makes of that. KVM gives its guests
-// the frequency of when it was loaded; where the new one is higher by more than
-// 250 millionths it says "user requested TSC rate below hardware speed" and
-// leaves their TSC standing (kvm_set_tsc_khz): timers come minutes late.
-func kernelCommandLine(cfg Config) string {
-	line := "console=ttyS0 panic=-1 tsc=reliable pmtmr=0 no_timer_check " + l1.FirstCPUOnly
+// into QEMU's end. The emulated TSC is the host's own and always in step, of
+// tscKHz, which is 0 if that is not known. Without tsc=reliable Linux would distrust
+// it, since the emulated processor does not promise that, and pay a device read for
+// every clock reading. Without tsc_early_khz it would measure it by the emulated PIT, which
+// it cannot on a machine that has other work: it then marks the TSC unstable, and KVM's
+// guests take no interrupts.
+func kernelCommandLine(cfg Config, tscKHz uint64) string {
+	line := "console=ttyS0 panic=-1 tsc=reliable no_timer_check " + l1.FirstCPUOnly
+	if tscKHz > 0 {
+		line += fmt.Sprintf(" tsc_early_khz=%d", tscKHz)
+	}
 	if cfg.Bochs != "" {
 		// Bochs would start again after a restart.
 		line = "panic=0 " + bochs.KernelArguments

@@ -53,7 +53,7 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 		switch {
 		case errors.As(err, &notUp) && starts < len(attempts)-1:
 			starts++
-			progress.again("hangs while it starts")
+			progress.again(notUp.does)
 		case errors.As(err, &died) && notUp == nil && retries > 0:
 			retries--
 			starts = 0

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -13,6 +14,7 @@ import (
 
 	"golang.org/x/term"
 
+	"doorbell/internal/lab/l1"
 	"doorbell/internal/lab/wire"
 )
 
@@ -98,7 +100,7 @@ func (s *session) run(ctx context.Context, signals <-chan os.Signal, upWithin ti
 			stopped.StartSeconds = s.sinceStart()
 
 		case <-timeout.C:
-			return stopped, &notUpError{s.hostError(fmt.Sprintf("did not come up in %v", upWithin))}
+			return stopped, &notUpError{s.hostError(fmt.Sprintf("did not come up in %v", upWithin)), "hangs while it starts"}
 
 		case <-silence.C:
 			// Ticks, not time: while this process or the whole machine is stopped there are none.
@@ -136,8 +138,11 @@ func (s *session) run(ctx context.Context, signals <-chan os.Signal, upWithin ti
 	}
 }
 
-// notUpError is the error of a start that took too long.
-type notUpError struct{ error }
+// notUpError is the error of a start that another one may do better, and what the host does there.
+type notUpError struct {
+	error
+	does string
+}
 
 func (e *notUpError) Unwrap() error { return e.error }
 
@@ -163,7 +168,11 @@ func (s *session) outcome(end ending) (Result, error) {
 	case s.isReady():
 		return end.result, s.hostError("ended before the command did")
 	default:
-		return end.result, s.hostError("ended before it was up")
+		err := s.hostError("ended before it was up")
+		if strings.Contains(err.Error(), l1.ClockComplaint) {
+			err = &notUpError{err, "did not find its clocks"}
+		}
+		return end.result, err
 	}
 }
 

@@ -73,6 +73,25 @@ void expect(int ok, const char *what, u32 got, u32 want)
 	}
 }
 
+int await(volatile u32 *n, u32 want)
+{
+	static int vain;
+	const u32 spins = 3000000; /* before it looks at the time */
+	const u64 patience = 60000000000;
+	u64 start = rdtsc();
+
+	for (u32 i = 0; *n < want; i++) {
+		if (i >= spins && (vain || rdtsc() - start > patience)) {
+			vain = 1;
+			return 0;
+		}
+		sti();
+		pause();
+		cli();
+	}
+	return 1;
+}
+
 int finish(void)
 {
 	say(failures ? "FAIL\n" : "PASS\n");

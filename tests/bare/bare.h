@@ -38,6 +38,9 @@ void say(const char *format, ...);
 void exit(int status) __attribute__((noreturn));
 /* expect says what is wrong unless ok, and remembers it for finish. */
 void expect(int ok, const char *what, u32 got, u32 want);
+/* await lets interrupts in until *n is at least want, and says whether it came to that. It waits half a minute of a processor at 2 GHz: the emulated host of a busy
+ * machine lets another vCPU run late. After one wait in vain it has less patience. */
+int await(volatile u32 *n, u32 want);
 /* finish is main's return: 0 if every expect was met. */
 int finish(void);
 /* argument is the nth word of the command line as a number, or otherwise. Word 0 is the program's name. */

@@ -20,12 +20,7 @@ static void on_timer(struct frame *f)
 
 static void wait(volatile u32 *n, u32 want, const char *what)
 {
-	for (u32 i = 0; i < 30000000 && *n < want; i++) {
-		sti();
-		pause();
-		cli();
-	}
-	expect(*n >= want, what, *n, want);
+	expect(await(n, want), what, *n, want);
 }
 
 int main(void)

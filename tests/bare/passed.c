@@ -2,7 +2,7 @@
    The first argument is 0 for an 82574 (e1000e), 1 for QEMU's edu. */
 #include "bare.h"
 
-enum { VECTOR = 0x50, ROUNDS = 50, SPINS = 20000000 };
+enum { VECTOR = 0x50, ROUNDS = 50 };
 enum { COMMAND = 0x04, BAR0 = 0x10, CAPABILITIES = 0x34, PIN = 0x3d };
 enum { MEMORY_AND_MASTER = 6, CAP_MSI = 5, CAP_MSIX = 0x11, MSIX_ENABLE = 1u << 31, MSIX_MASK = 1u << 30 };
 
@@ -66,8 +66,7 @@ static void open(void) { sti(); pause(); pause(); cli(); }
 /* settle is for a device that interrupts once more when its throttling timer runs out, as QEMU's 82574 does: it waits until nothing comes any more. */
 static void settle(u32 *n, const char *what)
 {
-	for (u32 i = 0; i < SPINS && count == *n; i++)
-		open();
+	await(&count, *n + 1);
 	for (u32 was = 0; was != count;) {
 		was = count;
 		for (u32 i = 0; i < 20000; i++)
@@ -79,8 +78,7 @@ static void settle(u32 *n, const char *what)
 
 static void wait(u32 want, const char *what)
 {
-	for (u32 i = 0; i < SPINS && count < want; i++)
-		open();
+	await(&count, want);
 	expect(count == want, what, count, want);
 }
 
@@ -207,8 +205,7 @@ static void edu(u8 slot)
 	/* An EOI before the device is quiet: the line is still up, or up again, and the interrupt may come once more, not for ever. */
 	ack_first = 0;
 	write(EDU_RAISE, 4);
-	for (u32 i = 0; i < SPINS && count == n; i++)
-		open();
+	await(&count, n + 1);
 	for (u32 i = 0; i < 200000; i++)
 		open();
 	expect(count > n && count <= n + 2, "EOI too early", count - n, 1);

@@ -48,11 +48,7 @@ void ap_main(u32 number)
 
 static void wait(volatile u32 *n, u32 want, const char *what)
 {
-	for (u32 i = 0; i < 30000000 && *n < want; i++) {
-		sti();
-		pause();
-		cli();
-	}
+	await(n, want);
 	expect(*n == want, what, *n, want);
 }
 

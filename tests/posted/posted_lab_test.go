@@ -51,9 +51,12 @@ func TestMeasurePosted(t *testing.T) {
 	if testing.Short() {
 		args = append(args, "--rounds", "1")
 	}
-	out, err := exec.Command("doorbell", args...).Output()
+	c := exec.Command("doorbell", args...)
+	var said strings.Builder
+	c.Stderr = &said
+	out, err := c.Output()
 	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
+		t.Fatalf("%v\n%s\n%s", err, out, &said)
 	}
 	t.Logf("\n%s", out)
 	b, err := os.ReadFile(path)

@@ -31,6 +31,8 @@ type Setup struct {
 	PeerMAC string
 	// Serial is the serial port that leads to the caller, in place of the virtio-serial port.
 	Serial string
+	// TSC says that the kernel has to know its TSC before KVM is loaded.
+	TSC bool
 	// Steady has KVM kept in one state for as long as L1 lives.
 	Steady bool
 }
@@ -93,9 +95,14 @@ func mountAll() error {
 	return nil
 }
 
-// loadModules loads the modules in order.
-func loadModules(modules []Module) error {
+// loadModules loads the modules in order, and calls beforeKVM before KVM's.
+func loadModules(modules []Module, beforeKVM func() error) error {
 	for _, m := range modules {
+		if m.Name == "kvm" {
+			if err := beforeKVM(); err != nil {
+				return err
+			}
+		}
 		if err := loadModule(m); err != nil {
 			return fmt.Errorf("load kernel module %s: %w", m.Name, err)
 		}
@@ -172,7 +179,11 @@ func prepare() (Setup, error) {
 	if err := loopbackUp(); err != nil {
 		return Setup{}, err
 	}
-	if err := loadModules(setup.Modules); err != nil {
+	beforeKVM := func() error { return nil }
+	if setup.TSC {
+		beforeKVM = awaitClock
+	}
+	if err := loadModules(setup.Modules, beforeKVM); err != nil {
 		return Setup{}, err
 	}
 	if err := showModules(setup.Modules); err != nil {
