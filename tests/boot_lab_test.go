@@ -204,6 +204,17 @@ func TestMeasureBoot(t *testing.T) {
 		if exits == 0 {
 			t.Error("no phase has exits")
 		}
+		all := map[string]any{}
+		for _, r := range d.Experiments[0].Rows {
+			if r["kind"] == "exits_of_all_boots" && r["reason"] == "all" {
+				all = r
+			}
+		}
+		median, _ := all["exits"].(float64)
+		low, _ := all["exits_low"].(float64)
+		if high, _ := all["exits_high"].(float64); low <= 0 || median < low || high < median || d.Experiments[0].Parameters["rounds"] != 3.0 {
+			t.Errorf("exits of all boots: %v; %v", all, d.Experiments[0].Parameters)
+		}
 		if o := doorbell(t, "", "measure", "--list"); !strings.Contains(o.stdout, "boot") {
 			t.Errorf("--list: %s", o.stdout)
 		}

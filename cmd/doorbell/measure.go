@@ -7,7 +7,6 @@ import (
 	"os"
 	"slices"
 	"strconv"
-	"strings"
 	"text/tabwriter"
 
 	"doorbell/internal/measure"
@@ -47,7 +46,7 @@ counts. Without a name, the short ones run that need no device.`,
 			if len(found) == 1 && len(found[0].Guests) > 0 && g.kernel != "" {
 				return usageError("measure %s: it boots kernels of its own: leave -k out", found[0].Name)
 			}
-			orders, flags, err := parseRoundOptions(cmd.Flags(), args, found, rounds, seed)
+			orders, flags, err := parseRoundOptions(cmd.Flags(), rounds, seed)
 			if err != nil {
 				return err
 			}
@@ -79,7 +78,7 @@ counts. Without a name, the short ones run that need no device.`,
 }
 
 // parseRoundOptions reads --rounds and --seed; flags hand them on to the lab.
-func parseRoundOptions(given *pflag.FlagSet, args []string, found measure.Set, rounds, seed string) (o measure.RoundOptions, flags []string, err error) {
+func parseRoundOptions(given *pflag.FlagSet, rounds, seed string) (o measure.RoundOptions, flags []string, err error) {
 	// Text, since pflag would read 0x10 as 16, and what it says of a bad number is strconv's.
 	if given.Changed("rounds") {
 		if o.Rounds, err = strconv.Atoi(rounds); err != nil || o.Rounds < 1 || o.Rounds > measure.MaxRounds {
@@ -94,9 +93,6 @@ func parseRoundOptions(given *pflag.FlagSet, args []string, found measure.Set, r
 		}
 		o.Seed = &n
 		flags = append(flags, "--seed", strconv.FormatUint(n, 10))
-	}
-	if len(flags) > 0 && !slices.ContainsFunc(found, func(e measure.Experiment) bool { return !e.Once }) {
-		return o, nil, usageError("measure %s: %s run once and have no rounds: leave --rounds and --seed out", strings.Join(args, " "), strings.Join(measure.OnceNames(), " and "))
 	}
 	return o, flags, nil
 }

@@ -23,8 +23,6 @@ func TestOrdersRefused(t *testing.T) {
 		"paths --seed -1":                   `--seed "-1": write the seed that a report has`,
 		"paths --seed 1.5e9":                `--seed "1.5e9": write the seed that a report has`,
 		"paths --seed 18446744073709551616": `--seed "18446744073709551616": write the seed that a report has`,
-		"boot --rounds 3":                   "measure boot: boot and vfio run once and have no rounds: leave --rounds and --seed out",
-		"vfio boot --seed 3":                "measure vfio boot: boot and vfio run once and have no rounds: leave --rounds and --seed out",
 	} {
 		root := rootCommand()
 		root.SetArgs(append([]string{"measure"}, strings.Fields(args)...))
@@ -36,30 +34,24 @@ func TestOrdersRefused(t *testing.T) {
 	}
 }
 
-// TestOrdersInLab: what the lab's command line is given there means the same; and a set in which some experiments have no rounds takes rounds.
+// TestOrdersInLab: what the lab's command line is given there means the same.
 func TestOrdersInLab(t *testing.T) {
 	for _, c := range []struct {
 		given  string
 		rounds int
 		seed   uint64
 	}{{"", 0, 0}, {"--rounds 7", 7, 0}, {"--seed 12", 0, 12}, {"--rounds 1000 --seed 18446744073709551615", 1000, math.MaxUint64}} {
-		for _, names := range [][]string{nil, {"paths"}, {"boot", "paths"}} {
-			o, flags := parsedRoundOptions(t, names, strings.Fields(c.given))
-			seeded := strings.Contains(c.given, "--seed")
-			if strings.Join(flags, " ") != c.given || o.Rounds != c.rounds || (o.Seed != nil) != seeded || seeded && *o.Seed != c.seed {
-				t.Errorf("%q: %+v, and %q for the lab", c.given, o, flags)
-			}
+		o, flags := parsedRoundOptions(t, strings.Fields(c.given))
+		seeded := strings.Contains(c.given, "--seed")
+		if strings.Join(flags, " ") != c.given || o.Rounds != c.rounds || (o.Seed != nil) != seeded || seeded && *o.Seed != c.seed {
+			t.Errorf("%q: %+v, and %q for the lab", c.given, o, flags)
 		}
 	}
 }
 
 // parsedRoundOptions are those of a command line.
-func parsedRoundOptions(t *testing.T, names, given []string) (measure.RoundOptions, []string) {
+func parsedRoundOptions(t *testing.T, given []string) (measure.RoundOptions, []string) {
 	t.Helper()
-	found, err := measure.Find(names)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var rounds, seed string
 	f := pflag.NewFlagSet("measure", pflag.ContinueOnError)
 	f.StringVar(&rounds, "rounds", "", "")
@@ -67,7 +59,7 @@ func parsedRoundOptions(t *testing.T, names, given []string) (measure.RoundOptio
 	if err := f.Parse(given); err != nil {
 		t.Fatal(err)
 	}
-	o, flags, err := parseRoundOptions(f, names, found, rounds, seed)
+	o, flags, err := parseRoundOptions(f, rounds, seed)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"time"
 
 	"doorbell/internal/probe"
 	"doorbell/internal/report"
@@ -68,7 +69,8 @@ func (a affinityArm) possible(vcpus, processors int) error {
 type affinityRow struct {
 	packets                                    uint64
 	interrupts, reschedules, calls, ipis, woke spread // for each packet
-	exitsEach                                  spread
+	exitsEach                                  spread // for each packet, less the guest's own
+	ownEach                                    spread // the guest's own exits in the same time, for each packet
 	latency                                    spread // of a request, in ns of this host's clock
 	err                                        error
 }
@@ -122,10 +124,15 @@ func (r *affinityRow) measure(ctx context.Context, g *traffic.Guest, m *vmm.Mach
 	if _, err := g.RoundTrips(ctx, traffic.RoundTripOptions{UDP: true, Count: affinityWarmUp}); err != nil {
 		return err
 	}
+	own, err := ownExits(ctx, m)
+	if err != nil {
+		return err
+	}
 	before, err := g.Snapshot(ctx)
 	if err != nil {
 		return err
 	}
+	began := time.Now()
 	exitsBefore, _ := m.Exits()
 	t, err := g.RoundTrips(ctx, traffic.RoundTripOptions{UDP: true, Count: affinityRequests})
 	if err != nil {
@@ -135,6 +142,7 @@ func (r *affinityRow) measure(ctx context.Context, g *traffic.Guest, m *vmm.Mach
 		return fmt.Errorf("the guest tells of %d flows where there was one", len(t.Flows))
 	}
 	exitsAfter, known := m.Exits()
+	own *= time.Since(began).Seconds()
 	after, err := g.Snapshot(ctx)
 	if err != nil {
 		return err
@@ -161,7 +169,8 @@ func (r *affinityRow) measure(ctx context.Context, g *traffic.Guest, m *vmm.Mach
 	// Voluntary context switches of the thread that reads the datagrams: each is a sleep that a packet ended.
 	each(&r.woke, t.Flows[0].VoluntarySwitches)
 	if known {
-		each(&r.exitsEach, exitsAfter-exitsBefore)
+		r.exitsEach = append(r.exitsEach, (float64(exitsAfter-exitsBefore)-own)/affinityRequests)
+		r.ownEach = append(r.ownEach, own/affinityRequests)
 	}
 	r.latency = append(r.latency, float64(t.Latency.P50.Nanoseconds()))
 	return nil
@@ -178,7 +187,7 @@ func rowTotal(s *wire.Snapshot, irq string) uint64 {
 // affinityExperiment puts the rows together. A time is shown as a ratio to the first arm only.
 func affinityExperiment(rows []affinityRow, order rounds, vcpus int, failure error) report.Experiment {
 	e := report.Experiment{Name: "affinity", Missing: map[string]string{}, Parameters: order.parameters(), Table: &report.Table{
-		Columns: []string{"where", "packets", "interrupts per packet", "IPIs per packet", "least", "most", "of these RES", "CAL", "wake-ups per packet", "exits per packet", "least", "most",
+		Columns: []string{"where", "packets", "interrupts per packet", "IPIs per packet", "least", "most", "of these RES", "CAL", "wake-ups per packet", "exits per packet", "least", "most", "guest's own, subtracted",
 			"a request's time, ÷ aligned"},
 	}}
 	e.Parameters["packets_per_round"], e.Parameters["vcpus"] = affinityRequests, vcpus
@@ -192,22 +201,22 @@ func affinityExperiment(rows []affinityRow, order rounds, vcpus int, failure err
 		row := map[string]any{"arm": a.name, "packets": r.packets, "latency_ratio": nil}
 		for name, s := range map[string]spread{
 			"interrupts_per_packet": r.interrupts, "ipis_per_packet": r.ipis, "reschedule_ipis_per_packet": r.reschedules, "call_ipis_per_packet": r.calls,
-			"wakeups_per_packet": r.woke, "exits_per_packet": r.exitsEach,
+			"wakeups_per_packet": r.woke, "exits_per_packet": r.exitsEach, "own_exits_per_packet": r.ownEach,
 		} {
 			s.into(row, name)
 		}
 		low, high := r.ipis.bounds()
 		cells := []string{a.name, fmt.Sprint(r.packets), fixed(r.interrupts.median(), 2), fixed(r.ipis.median(), 2), fixed(low, 2), fixed(high, 2),
-			fixed(r.reschedules.median(), 2), fixed(r.calls.median(), 2), fixed(r.woke.median(), 2), "-", "-", "-", "-"}
+			fixed(r.reschedules.median(), 2), fixed(r.calls.median(), 2), fixed(r.woke.median(), 2), "-", "-", "-", "-", "-"}
 		ipis.Bars = append(ipis.Bars, bar(a.name, r.ipis.median()))
 		if len(r.exitsEach) > 0 {
 			low, high := r.exitsEach.bounds()
-			cells[9], cells[10], cells[11] = fixed(r.exitsEach.median(), 2), fixed(low, 2), fixed(high, 2)
+			cells[9], cells[10], cells[11], cells[12] = fixed(r.exitsEach.median(), 2), fixed(low, 2), fixed(high, 2), fixed(r.ownEach.median(), 2)
 			exits.Bars = append(exits.Bars, bar(a.name, r.exitsEach.median()))
 		}
 		if ratio := r.latency.overMedian(rows[0].latency); len(ratio) > 0 {
 			ratio.into(row, "latency_ratio")
-			cells[12] = fixed(ratio.median(), 2)
+			cells[13] = fixed(ratio.median(), 2)
 		}
 		e.Rows, e.Table.Rows = append(e.Rows, row), append(e.Table.Rows, cells)
 	}

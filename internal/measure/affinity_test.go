@@ -82,7 +82,7 @@ func TestAffinityExperiment(t *testing.T) {
 	rows := make([]affinityRow, len(affinityArms))
 	full := func(ipis, latency float64) affinityRow {
 		one := spread{1}
-		return affinityRow{packets: 500, interrupts: one, reschedules: spread{0}, calls: spread{ipis}, ipis: spread{ipis}, woke: one, exitsEach: spread{3}, latency: spread{latency}}
+		return affinityRow{packets: 500, interrupts: one, reschedules: spread{0}, calls: spread{ipis}, ipis: spread{ipis}, woke: one, exitsEach: spread{3}, ownEach: spread{0.1}, latency: spread{latency}}
 	}
 	rows[0], rows[1] = full(0.5, 200), full(1.5, 300)
 	rows[1].err = errors.New("a datagram was lost")

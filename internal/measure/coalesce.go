@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"doorbell/internal/netconf"
 	"doorbell/internal/probe"
@@ -56,7 +57,8 @@ type coalesceRow struct {
 	perInterrupt        spread // packets; of rounds with an interrupt
 	interruptsEach      spread // of the card, for each packet
 	timersEach          spread // interrupts of the local APICs' timers, for each packet: who looks by time needs them
-	exitsEach           spread // for each packet
+	exitsEach           spread // for each packet, less the guest's own
+	ownEach             spread // the guest's own exits in the same time, for each packet: those that it has without packets
 	flood               flood
 	latency             spread // of a request, in ns of this host's clock
 	err                 error
@@ -66,7 +68,8 @@ type coalesceRow struct {
 type flood struct {
 	perSecond      spread // packets, by this host's clock
 	interruptsEach spread // of the card, for each packet
-	exitsEach      spread // for each packet
+	exitsEach      spread // for each packet, less the guest's own
+	ownEach        spread // the guest's own, as in coalesceRow
 	lossy          int    // rounds that are in none of these, since the guest did not receive all
 	lost           uint64 // packets of those
 }
@@ -105,21 +108,24 @@ func Coalesce(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Resul
 // reception is what a load of datagrams to the guest gave.
 type reception struct {
 	packets traffic.PacketResult
-	exits   uint64
+	exits   float64       // less the guest's own
+	own     float64       // what it has without packets in the same time
 	known   bool          // the exits
 	after   wire.Snapshot // the guest's counters then
 	counted wire.Snapshot // what they counted meanwhile
 }
 
-// receive sends the guest datagrams; before are its counters.
-func receive(ctx context.Context, g *traffic.Guest, m *vmm.Machine, before *wire.Snapshot, o traffic.PacketOptions) (r *reception, err error) {
+// receive sends the guest datagrams; before are its counters, own is how many exits a second it has without them.
+func receive(ctx context.Context, g *traffic.Guest, m *vmm.Machine, before *wire.Snapshot, own float64, o traffic.PacketOptions) (r *reception, err error) {
 	r = &reception{}
+	began := time.Now()
 	start, known := m.Exits()
 	if r.packets, err = g.PacketsDown(ctx, o); err != nil {
 		return nil, err
 	}
 	end, still := m.Exits()
-	r.exits, r.known = end-start, known && still
+	r.own, r.known = own*time.Since(began).Seconds(), known && still
+	r.exits = float64(end-start) - r.own
 	if r.after, err = g.Snapshot(ctx); err != nil {
 		return nil, err
 	}
@@ -139,15 +145,19 @@ func (r *coalesceRow) measure(ctx context.Context, g *traffic.Guest, m *vmm.Mach
 	if now.Polling == nil || *now.Polling != arm.polling {
 		return fmt.Errorf("the guest's kernel has %+v instead", now.Polling)
 	}
+	own, err := ownExits(ctx, m)
+	if err != nil {
+		return err
+	}
 	before, err := g.Snapshot(ctx)
 	if err != nil {
 		return err
 	}
-	even, err := receive(ctx, g, m, &before, traffic.PacketOptions{Placement: traffic.Placement{CPUs: []int{0}}, PerFlow: coalescePackets, PerSecond: coalescePerSecond})
+	even, err := receive(ctx, g, m, &before, own, traffic.PacketOptions{Placement: traffic.Placement{CPUs: []int{0}}, PerFlow: coalescePackets, PerSecond: coalescePerSecond})
 	if err != nil {
 		return err
 	}
-	flooded, err := receive(ctx, g, m, &even.after, traffic.PacketOptions{Placement: traffic.Placement{Flows: floodFlows, CPUs: []int{0}}, PerFlow: floodPerFlow})
+	flooded, err := receive(ctx, g, m, &even.after, own, traffic.PacketOptions{Placement: traffic.Placement{Flows: floodFlows, CPUs: []int{0}}, PerFlow: floodPerFlow})
 	if err != nil {
 		return err
 	}
@@ -168,24 +178,27 @@ func (r *coalesceRow) measure(ctx context.Context, g *traffic.Guest, m *vmm.Mach
 	r.interruptsEach = append(r.interruptsEach, float64(interrupts)/float64(p.Received))
 	r.timersEach = append(r.timersEach, float64(rowTotal(&even.counted, "LOC"))/float64(p.Received))
 	if even.known {
-		r.exitsEach = append(r.exitsEach, float64(even.exits)/float64(p.Received))
+		r.exitsEach = append(r.exitsEach, even.exits/float64(p.Received))
+		r.ownEach = append(r.ownEach, even.own/float64(p.Received))
 	}
-	r.flood.add(&flooded.packets, receiveInterrupts(&flooded.counted), flooded.exits, flooded.known)
+	r.flood.add(flooded)
 	r.latency = append(r.latency, float64(t.Latency.P50.Nanoseconds()))
 	return nil
 }
 
 // add is a round's. One that lost something, as where a host has small buffers, says nothing of how much can be taken; the rest of its round does.
-func (f *flood) add(p *traffic.PacketResult, interrupts, exits uint64, known bool) {
+func (f *flood) add(r *reception) {
+	p := &r.packets
 	if p.Received != p.Sent || p.Elapsed <= 0 { // the guest may say that it received more
 		f.lossy++
 		f.lost += p.Lost()
 		return
 	}
 	f.perSecond = append(f.perSecond, float64(p.Received)/p.Elapsed.Seconds())
-	f.interruptsEach = append(f.interruptsEach, float64(interrupts)/float64(p.Received))
-	if known {
-		f.exitsEach = append(f.exitsEach, float64(exits)/float64(p.Received))
+	f.interruptsEach = append(f.interruptsEach, float64(receiveInterrupts(&r.counted))/float64(p.Received))
+	if r.known {
+		f.exitsEach = append(f.exitsEach, r.exits/float64(p.Received))
+		f.ownEach = append(f.ownEach, r.own/float64(p.Received))
 	}
 }
 
@@ -202,7 +215,7 @@ func receiveInterrupts(s *wire.Snapshot) (n uint64) {
 // coalesceExperiment puts the rows together. A time, and a rate, is shown as a ratio to the arm without coalescing only.
 func coalesceExperiment(rows []coalesceRow, order rounds, failure error) report.Experiment {
 	e := report.Experiment{Name: "coalesce", Missing: map[string]string{}, Parameters: order.parameters(), Table: &report.Table{
-		Columns: []string{"for what the guest receives", "packets", "interrupts", "packets per interrupt", "least", "most", "interrupts per packet", "timer interrupts per packet", "exits per packet",
+		Columns: []string{"for what the guest receives", "packets", "interrupts", "packets per interrupt", "least", "most", "interrupts per packet", "timer interrupts per packet", "exits per packet", "guest's own, subtracted",
 			"a request's time, ÷ none", "flood: packets a second, ÷ none", "least", "most", "flood: interrupts per packet", "flood: exits per packet"},
 	}}
 	e.Parameters["packets_per_round"], e.Parameters["packets_per_second"] = coalescePackets, coalescePerSecond
@@ -226,15 +239,17 @@ func coalesceExperiment(rows []coalesceRow, order rounds, failure error) report.
 		r.interruptsEach.into(row, "interrupts_per_packet")
 		r.timersEach.into(row, "timer_interrupts_per_packet")
 		r.exitsEach.into(row, "exits_per_packet")
+		r.ownEach.into(row, "own_exits_per_packet")
 		r.flood.interruptsEach.into(row, "flood_interrupts_per_packet")
 		r.flood.exitsEach.into(row, "flood_exits_per_packet")
-		cells := []string{a.name, fmt.Sprint(r.packets), fmt.Sprint(r.interrupts), "-", "-", "-", fixed(r.interruptsEach.median(), 2), fixed(r.timersEach.median(), 2), "-", "-", "-", "-", "-", "-", "-"}
+		r.flood.ownEach.into(row, "flood_own_exits_per_packet")
+		cells := []string{a.name, fmt.Sprint(r.packets), fmt.Sprint(r.interrupts), "-", "-", "-", fixed(r.interruptsEach.median(), 2), fixed(r.timersEach.median(), 2), "-", "-", "-", "-", "-", "-", "-", "-"}
 		if len(r.perInterrupt) > 0 {
 			low, high := r.perInterrupt.bounds()
 			cells[3], cells[4], cells[5] = fixed(r.perInterrupt.median(), 1), fixed(low, 1), fixed(high, 1)
 		}
 		if len(r.exitsEach) > 0 {
-			cells[8] = fixed(r.exitsEach.median(), 2)
+			cells[8], cells[9] = fixed(r.exitsEach.median(), 2), fixed(r.ownEach.median(), 2)
 		}
 		if len(r.exitsEach) > 0 && len(r.perInterrupt) > 0 {
 			point := bar(a.name, r.exitsEach.median())
@@ -245,20 +260,20 @@ func coalesceExperiment(rows []coalesceRow, order rounds, failure error) report.
 			e.Missing[fmt.Sprintf("%s: the flood (%d of %d rounds)", a.name, r.flood.lossy, order.n)] = fmt.Sprintf("%d datagrams were lost", r.flood.lost)
 		}
 		if len(r.flood.interruptsEach) > 0 {
-			cells[13] = fixed(r.flood.interruptsEach.median(), 3)
+			cells[14] = fixed(r.flood.interruptsEach.median(), 3)
 		}
 		if len(r.flood.exitsEach) > 0 {
-			cells[14] = fixed(r.flood.exitsEach.median(), 2)
+			cells[15] = fixed(r.flood.exitsEach.median(), 2)
 		}
 		if ratio := r.latency.overMedian(rows[0].latency); len(ratio) > 0 {
 			ratio.into(row, "latency_ratio")
-			cells[9] = fixed(ratio.median(), 2)
+			cells[10] = fixed(ratio.median(), 2)
 			times.Bars = append(times.Bars, bar(a.name, ratio.median()))
 		}
 		if ratio := r.flood.perSecond.overMedian(rows[0].flood.perSecond); len(ratio) > 0 {
 			ratio.into(row, "throughput_ratio")
 			low, high := ratio.bounds()
-			cells[10], cells[11], cells[12] = fixed(ratio.median(), 2), fixed(low, 2), fixed(high, 2)
+			cells[11], cells[12], cells[13] = fixed(ratio.median(), 2), fixed(low, 2), fixed(high, 2)
 			rates.Bars = append(rates.Bars, bar(a.name, ratio.median()))
 		}
 		e.Rows, e.Table.Rows = append(e.Rows, row), append(e.Table.Rows, cells)

@@ -14,6 +14,7 @@ import (
 	"doorbell/internal/guestreport"
 	"doorbell/internal/report"
 	"doorbell/internal/traffic"
+	"doorbell/internal/traffic/wire"
 	"doorbell/vmm"
 )
 
@@ -176,8 +177,8 @@ func TestCoalesceExperiment(t *testing.T) {
 	flooded := func(perSecond float64) flood {
 		return flood{perSecond: spread{perSecond}, interruptsEach: spread{0.004}, exitsEach: spread{0.5}}
 	}
-	rows[0] = coalesceRow{packets: 100, interrupts: 100, perInterrupt: spread{1}, interruptsEach: spread{1}, timersEach: spread{0}, exitsEach: spread{3}, latency: spread{200}, flood: flooded(20_000)}
-	rows[1] = coalesceRow{packets: 100, interrupts: 25, perInterrupt: spread{4}, interruptsEach: spread{0.25}, timersEach: spread{0}, exitsEach: spread{1}, latency: spread{900}, flood: flooded(30_000)}
+	rows[0] = coalesceRow{packets: 100, interrupts: 100, perInterrupt: spread{1}, interruptsEach: spread{1}, timersEach: spread{0}, exitsEach: spread{3}, ownEach: spread{0.1}, latency: spread{200}, flood: flooded(20_000)}
+	rows[1] = coalesceRow{packets: 100, interrupts: 25, perInterrupt: spread{4}, interruptsEach: spread{0.25}, timersEach: spread{0}, exitsEach: spread{1}, ownEach: spread{0.1}, latency: spread{900}, flood: flooded(30_000)}
 	rows[2] = coalesceRow{err: errors.New("refused")}
 	rows[4] = coalesceRow{packets: 100, interrupts: 5, perInterrupt: spread{20}, interruptsEach: spread{0.05}, timersEach: spread{0}, latency: spread{900}, flood: flood{perSecond: spread{10_000}, interruptsEach: spread{0.01}}, err: errors.New("a datagram was lost")}
 	rows[6] = coalesceRow{packets: 200, interrupts: 2, perInterrupt: spread{50}, interruptsEach: spread{0.02, 0}, timersEach: spread{0, 0}, latency: spread{100, 100}, flood: flood{perSecond: spread{10_000, 20_000}, interruptsEach: spread{0.002, 0.004}, exitsEach: spread{1, 2}}}
@@ -229,10 +230,14 @@ func TestCoalesceExperiment(t *testing.T) {
 // TestFlood: a flood of which something was lost is not in the figures, but in what is said of them.
 func TestFlood(t *testing.T) {
 	var f flood
-	f.add(&traffic.PacketResult{Sent: 100, Received: 100, Elapsed: time.Second / 2}, 10, 50, true)
-	f.add(&traffic.PacketResult{Sent: 100, Received: 97, Elapsed: time.Second}, 10, 50, true)
-	f.add(&traffic.PacketResult{Sent: 100, Received: 100, Elapsed: time.Second}, 20, 50, false)
-	if !slices.Equal(f.perSecond, spread{200, 100}) || !slices.Equal(f.interruptsEach, spread{0.1, 0.2}) || !slices.Equal(f.exitsEach, spread{0.5}) || f.lossy != 1 || f.lost != 3 {
+	round := func(received uint64, took time.Duration, interrupts uint64, known bool) *reception {
+		counted := wire.Snapshot{Snapshot: guestreport.Snapshot{Interrupts: guestreport.Interrupts{Rows: []guestreport.Interrupt{{Name: "virtio1-input.0", Total: interrupts}}}}}
+		return &reception{packets: traffic.PacketResult{Sent: 100, Received: received, Elapsed: took}, exits: 50, own: 10, known: known, counted: counted}
+	}
+	f.add(round(100, time.Second/2, 10, true))
+	f.add(round(97, time.Second, 10, true))
+	f.add(round(100, time.Second, 20, false))
+	if !slices.Equal(f.perSecond, spread{200, 100}) || !slices.Equal(f.interruptsEach, spread{0.1, 0.2}) || !slices.Equal(f.exitsEach, spread{0.5}) || !slices.Equal(f.ownEach, spread{0.1}) || f.lossy != 1 || f.lost != 3 {
 		t.Errorf("%+v", f)
 	}
 	rows := make([]coalesceRow, len(coalesceArms))
@@ -264,13 +269,39 @@ func TestFind(t *testing.T) {
 	}
 }
 
-// TestBootFinding: exits of a part of a boot are none of a boot.
-func TestBootFinding(t *testing.T) {
-	a := &vmm.Account{VCPUs: 2, ExitsByReason: map[string]int64{"npf": 3, "io": 1}}
+// TestBoots: exits of a part of a boot are none of a boot; of several boots there is the median, and one that a signal stopped is not among them.
+func TestBoots(t *testing.T) {
+	boot := func(b *boots, end vmm.End, stopped bool, exits map[string]int64) {
+		b.add(&report.Document{VM: &vmm.Account{VCPUs: 2, ExitsByReason: exits}}, &vmm.Result{End: end, Reason: "interrupt"}, stopped)
+	}
 	for end, want := range map[vmm.End]string{vmm.PoweredOff: "a boot with 2 vCPUs cost 4 exits: 75 % npf, 25 % io", vmm.Stopped: "not a whole boot: after 4 exits interrupt"} {
-		if got := bootFinding(a, &vmm.Result{End: end, Reason: "interrupt"}); got != want {
+		b := &boots{counts: map[string]spread{}}
+		boot(b, end, true, map[string]int64{"npf": 3, "io": 1})
+		if got := bootFinding(b); got != want {
 			t.Errorf("%s: %q", end, got)
 		}
+	}
+	b := &boots{counts: map[string]spread{}}
+	for _, n := range []int64{20, 10, 40} {
+		boot(b, vmm.PoweredOff, false, map[string]int64{"npf": n, "io": 20})
+	}
+	b.counts["rare"] = spread{900} // of one boot only: the median of the three is none
+	boot(b, vmm.Stopped, true, map[string]int64{"npf": 1})
+	if got := bootFinding(b); b.whole != 3 || b.broken == nil || got != "a boot with 2 vCPUs cost 40 exits (30 to 60): 50 % io, 50 % npf" {
+		t.Errorf("%d, %v, %q", b.whole, b.broken, got)
+	}
+	e := report.Experiment{}
+	b.table(&e)
+	if want := [][]string{{"io", "20", "20", "20"}, {"npf", "20", "10", "40"}, {"rare", "0", "0", "900"}, {"all", "40", "30", "60"}}; !reflect.DeepEqual(e.Table.Rows, want) {
+		t.Errorf("%q", e.Table.Rows)
+	}
+	if row := e.Rows[1]; row["reason"] != "npf" || row["exits"] != 20.0 || row["exits_low"] != 10.0 || row["exits_high"] != 40.0 {
+		t.Errorf("%v", row)
+	}
+	// A crash is what the report is of.
+	boot(b, vmm.Crashed, false, map[string]int64{"npf": 7})
+	if got := bootFinding(b); got != "not a whole boot: after 7 exits interrupt" {
+		t.Errorf("%q", got)
 	}
 }
 

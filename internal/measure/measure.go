@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"doorbell/guest/memory"
 	"doorbell/images"
@@ -21,7 +22,6 @@ type Experiment struct {
 	Arms     string           // what it compares or breaks down
 	Named    bool             // it runs only if it is named: it needs a device, or all of them together would take too long
 	Bare     bool             // it makes its own guests and takes none of the flags that describe one; it has no result
-	Once     bool             // it runs once: it has no rounds
 	Guests   []images.Release // guests that it boots besides the one of the flags
 	Run      func(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Result, error)
 }
@@ -29,7 +29,7 @@ type Experiment struct {
 // Experiments are all of them, in the order in which they run.
 func Experiments() []Experiment {
 	return []Experiment{
-		{Name: "boot", Run: Boot, Once: true, Question: "what does a boot cost?", Arms: "exits by reason, vCPU and device; a time line of phases"},
+		{Name: "boot", Run: Boot, Question: "what does a boot cost?", Arms: "exits by reason, vCPU and device; a time line of phases"},
 		{Name: "paths", Run: Paths, Bare: true, Question: "what does one interrupt cost, by the way that it takes?",
 			Arms: "IRQ_LINE edge and level, SIGNAL_MSI, irqfd MSI and pin, KVM_INTERRUPT; running, polling, halted; EOI that exits, PV EOI"},
 		{Name: "posted", Run: Posted, Bare: true, Question: "are interrupts posted to a running vCPU, and what do they cost?",
@@ -59,7 +59,7 @@ func Experiments() []Experiment {
 		{Name: "threaded", Run: Threaded, Named: true, Guests: ThreadedGuests, Question: "where does an interrupt's handler run in Linux, and where the work that it puts off?",
 			Arms: "Debian's cloud kernel, the same with threadirqs, PREEMPT_RT; softirq, tasklet, workqueue, threaded handler; idle, busy"},
 		{Name: "modes", Run: Modes, Named: true, Question: "what do three sets of interrupt controllers cost the same guest?", Arms: "kernel, split, user; exits, vectors, EOIs, kicks"},
-		{Name: "vfio", Run: VFIO, Named: true, Once: true, Question: "what does a network card cost that is passed through?",
+		{Name: "vfio", Run: VFIO, Named: true, Question: "what does a network card cost that is passed through?",
 			Arms: "passed through; the same card behind virtio-net; needs --device vfio=ADDRESS"},
 	}
 }
@@ -99,16 +99,6 @@ func (s Set) Guests() (all []images.Release) {
 	return all
 }
 
-// OnceNames are the experiments that have no rounds.
-func OnceNames() (all []string) {
-	for _, e := range Experiments() {
-		if e.Once {
-			all = append(all, e.Name)
-		}
-	}
-	return all
-}
-
 // Run runs them. One that fails, or that ctx's end keeps from running, has its reason in the report; the error is for a set of which nothing ran. The result
 // is the last guest's, nil if there was none.
 func (s Set) Run(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Result, error) {
@@ -119,11 +109,17 @@ func (s Set) Run(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Re
 	doc := &report.Document{Environment: probe.Host()}
 	var last *vmm.Result
 	var failures []error
+	progress := setProgress{set: s}
 	for i, e := range s {
 		cfg := cfg
-		if warn := cfg.Warn; warn != nil {
+		progress.begin(i, time.Now())
+		if warn, here := cfg.Warn, progress; warn != nil {
 			cfg.Warn = func(format string, args ...any) {
-				warn("(%d of %d) "+format, append([]any{i + 1, len(s)}, args...)...)
+				prefix := fmt.Sprintf("(%d of %d) ", i+1, len(s))
+				if ctx.Err() == nil {
+					prefix = here.prefix(time.Now())
+				}
+				warn("%s", prefix+fmt.Sprintf(format, args...))
 			}
 		}
 		var d *report.Document
@@ -141,6 +137,7 @@ func (s Set) Run(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Re
 			doc.Experiments = append(doc.Experiments, notMeasured(e.Name, err))
 			continue
 		}
+		progress.ran(time.Now())
 		doc.Experiments = append(doc.Experiments, d.Experiments...)
 		if d.VM != nil {
 			doc.VM, doc.Guest = d.VM, d.Guest

@@ -47,7 +47,7 @@ func Modes(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Result, 
 		return err
 	})
 	if last == nil {
-		return nil, nil, fmt.Errorf("none of the controllers could be measured: %w", cmp.Or(errors.Join(failures...), context.Cause(ctx)))
+		return nil, nil, fmt.Errorf("none of the controllers could be measured: %w", cmp.Or(together(failures...), context.Cause(ctx)))
 	}
 	e := report.Experiment{Name: "modes", Rows: []map[string]any{}, Missing: map[string]string{}, Parameters: order.parameters()}
 	e.Parameters["irqchip"] = strings.Join(irqchip.Names, ", ")

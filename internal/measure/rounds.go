@@ -142,6 +142,23 @@ func missedIn(missing map[string]string, arm string, failure, run error, ran, ro
 	return ran == 0
 }
 
+// together is several errors in one line, nil if there is none.
+func together(errs ...error) error {
+	errs = slices.DeleteFunc(slices.Clone(errs), func(err error) bool { return err == nil })
+	if len(errs) == 0 {
+		return nil
+	}
+	return &severalErrors{errs}
+}
+
+type severalErrors struct{ errs []error }
+
+func (e *severalErrors) Error() string {
+	return strings.ReplaceAll(errors.Join(e.errs...).Error(), "\n", "; ")
+}
+
+func (e *severalErrors) Unwrap() []error { return e.errs }
+
 // reasons is in one line why arms are missing, each reason once.
 func reasons(missing map[string]string) string {
 	var all []string

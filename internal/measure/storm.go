@@ -80,8 +80,9 @@ func (*stormDevice) Memory(int, uint64, bool, []byte) {}
 // stormCounts is what a round of an arm gave.
 type stormCounts struct {
 	assertions, deliveries, throttled uint64
-	watched                           bool // throttled is known
-	exits                             float64
+	watched                           bool    // throttled is known
+	exits                             float64 // less the host's own
+	own                               float64 // the host's own in the same time: those that the guest has while its line stays down
 }
 
 // measureStorm makes the arm's guest and asserts its device's line a number of times, or once if nobody quiets it.
@@ -118,6 +119,7 @@ func measureStorm(ctx context.Context, sys *kvm.System, cpus *processors, arm st
 			defer watch.Close()
 		}
 	}
+	began := time.Now()
 	before, err := exitsOf(g.CPU)
 	if err != nil {
 		return nil, err
@@ -153,7 +155,8 @@ func measureStorm(ctx context.Context, sys *kvm.System, cpus *processors, arm st
 	if err != nil {
 		return nil, err
 	}
-	c = &stormCounts{assertions: n, deliveries: g.Ended(), exits: float64(after - before)}
+	took := time.Since(began)
+	c = &stormCounts{assertions: n, deliveries: g.Ended()}
 	switch {
 	case g.Chip != nil:
 		for _, p := range g.Chip.Account().Pins {
@@ -169,6 +172,14 @@ func measureStorm(ctx context.Context, sys *kvm.System, cpus *processors, arm st
 		}
 		c.throttled, c.watched = counts.Pins[messagePin].Throttled, true
 	}
+	start := time.Now()
+	cpus.linger(controlTime)
+	last, err := exitsOf(g.CPU)
+	if err != nil {
+		return nil, err
+	}
+	c.own = float64(last-after) / time.Since(start).Seconds() * took.Seconds()
+	c.exits = float64(after-before) - c.own
 	return c, nil
 }
 
@@ -181,7 +192,7 @@ func Storm(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.Re
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
 	arms := stormArms()
-	deliveries, exits := make([]spread, len(arms)), make([]spread, len(arms))
+	deliveries, exits, own := make([]spread, len(arms)), make([]spread, len(arms)), make([]spread, len(arms))
 	total := make([]stormCounts, len(arms))
 	order := newRounds(ctx, roundsIn(ctx, stormRounds))
 	failures := order.each(ctx, cfg, "storm", namesOf(arms, stormArm.name), func(i int) error {
@@ -196,11 +207,12 @@ func Storm(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.Re
 		deliveries[i] = append(deliveries[i], float64(c.deliveries)/float64(c.assertions))
 		if !b.cpus.shared() {
 			exits[i] = append(exits[i], c.exits/float64(c.assertions))
+			own[i] = append(own[i], c.own/float64(c.assertions))
 		}
 		return nil
 	})
 	e := report.Experiment{Name: "storm", Missing: map[string]string{}, Parameters: order.parameters(), Table: &report.Table{
-		Columns: []string{"handler, IOAPIC", "assertions", "deliveries", "per assertion", "least", "most", "exits per assertion", "throttled"},
+		Columns: []string{"handler, IOAPIC", "assertions", "deliveries", "per assertion", "least", "most", "exits per assertion", "host's own, subtracted", "throttled"},
 	}}
 	median := map[stormArm]float64{}
 	picture := plot("interrupts for each assertion of the line, where the device is quieted")
@@ -220,18 +232,19 @@ func Storm(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.Re
 		}
 		deliveries[i].into(row, "deliveries_per_assertion")
 		exits[i].into(row, "exits_per_assertion")
+		own[i].into(row, "host_exits_per_assertion")
 		e.Rows = append(e.Rows, row)
 		if a.order != tinyguest.QuietNever {
 			picture.Bars = append(picture.Bars, bar(a.name(), median[a]))
 		}
-		each := "-"
+		each, hosts := "-", "-"
 		if len(exits[i]) > 0 {
-			each = fixed(exits[i].median(), 2)
+			each, hosts = fixed(exits[i].median(), 2), fixed(own[i].median(), 2)
 		}
 		low, high := deliveries[i].bounds()
 		e.Table.Rows = append(e.Table.Rows, []string{
 			a.name(), fmt.Sprint(total[i].assertions), fmt.Sprint(total[i].deliveries), fixed(median[a], 2), fixed(low, 2), fixed(high, 2),
-			each, throttled,
+			each, hosts, throttled,
 		})
 	}
 	if len(e.Rows) == 0 {

@@ -1,9 +1,11 @@
 package measure
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"strings"
 	"time"
@@ -20,6 +22,7 @@ import (
 
 // The load of `vfio`: bytes of a stream each way for each vCPU, and requests one after the other.
 const (
+	vfioRounds      = 2
 	vfioStreamBytes = 8 << 20
 	vfioRequests    = 500
 	vfioSegment     = 1448 // bytes that a packet of a stream carries: Ethernet's MTU less IP's and TCP's headers with time stamps
@@ -39,30 +42,55 @@ func VFIO(ctx context.Context, cfg vmm.Config) (*report.Document, *vmm.Result, e
 	cfg.VFIO = []string{address.String()}
 	cfg.Net = vmm.NetConfig{}
 	doc := &report.Document{Environment: probe.Host()}
-	missing := map[string]string{}
-	cfg.Warn("measure vfio: 1 of 2: %s passed through", address)
-	passed, last, err := vfioArm(ctx, cfg, "passed through")
-	if err != nil {
-		return nil, nil, err
+	names := []string{"passed through", "virtio-net"}
+	rounds := make([][]column, len(names))
+	var last *vmm.Result
+	order := newRounds(ctx, vfioRounds)
+	var gone error // the card, for good
+	failures := order.each(ctx, cfg, "vfio", names, func(i int) (err error) {
+		if gone != nil {
+			return gone
+		}
+		var c *column
+		var res *vmm.Result
+		if i == 0 {
+			c, res, err = vfioArm(ctx, cfg, names[i])
+		} else {
+			c, res, err = behindBridge(ctx, cfg, address, names[i])
+		}
+		if errors.Is(err, errNotBack) {
+			gone = err
+		}
+		if err != nil {
+			return err
+		}
+		rounds[i], last = append(rounds[i], *c), res
+		return nil
+	})
+	if last == nil {
+		return nil, nil, cmp.Or(together(failures...), context.Cause(ctx))
 	}
-	columns := []column{*passed}
-	cfg.Warn("measure vfio: 2 of 2: %s behind virtio-net", address)
-	behind, res, err := behindBridge(ctx, cfg, address)
-	switch {
-	case err != nil && ctx.Err() != nil:
-		missing["virtio-net"] = context.Cause(ctx).Error()
-	case err != nil:
-		missing["virtio-net"] = err.Error()
-		cfg.Warn("measure vfio: the same card behind virtio-net: %v", err)
-	default:
-		columns, last = append(columns, *behind), res
+	e := report.Experiment{Name: "vfio", Rows: []map[string]any{}, Missing: map[string]string{}, Parameters: order.parameters(), Literature: literaturePosted}
+	e.Parameters["device"] = address.String()
+	var columns []column
+	var bounds []map[string]any
+	for i, name := range names {
+		if missed(&e, name, failures[i], context.Cause(ctx), len(rounds[i]), order.n) {
+			continue
+		}
+		c, b := columnOf(name, rounds[i])
+		columns, bounds = append(columns, c), append(bounds, b)
 	}
-	doc.Experiments = []report.Experiment{vfioExperiment(columns, missing)}
+	vfioExperiment(&e, columns, bounds)
+	doc.Experiments = []report.Experiment{e}
 	return doc, last, nil
 }
 
+// errNotBack is of a card that could not be taken from the host's driver again.
+var errNotBack = errors.New("the card did not come back from the host's driver")
+
 // behindBridge is the second arm: the host has the card back for its time.
-func behindBridge(ctx context.Context, cfg vmm.Config, address sysfs.Address) (c *column, res *vmm.Result, err error) {
+func behindBridge(ctx context.Context, cfg vmm.Config, address sysfs.Address, name string) (c *column, res *vmm.Result, err error) {
 	const bridge, tap = "doorbell-br", "doorbell-tap"
 	var host sysfs.Host
 	if _, err := host.Unbind(address); err != nil {
@@ -70,7 +98,7 @@ func behindBridge(ctx context.Context, cfg vmm.Config, address sysfs.Address) (c
 	}
 	defer func() {
 		if _, back := host.Bind(address); back != nil {
-			err = errors.Join(err, back)
+			err = errors.Join(err, fmt.Errorf("%w: %w", errNotBack, back))
 		}
 	}()
 	card, err := cardOf(ctx, address)
@@ -89,7 +117,7 @@ func behindBridge(ctx context.Context, cfg vmm.Config, address sysfs.Address) (c
 	if cfg.Net, err = vmm.ParseNet("tap=" + tap); err != nil {
 		return nil, nil, err
 	}
-	return vfioArm(ctx, cfg, "virtio-net")
+	return vfioArm(ctx, cfg, name)
 }
 
 // cardOf is the network interface that the host's driver has made of a device.
@@ -186,17 +214,18 @@ func cardInterrupts(r *vmm.Result) (n float64) {
 	return n
 }
 
-// vfioExperiment puts the columns side by side.
-func vfioExperiment(columns []column, missing map[string]string) report.Experiment {
-	e := report.Experiment{Name: "vfio", Rows: []map[string]any{}, Missing: missing, Table: sideBySide(columns, vfioFigures), Literature: literaturePosted}
+// vfioExperiment puts the columns side by side; bounds are of their rounds.
+func vfioExperiment(e *report.Experiment, columns []column, bounds []map[string]any) {
+	e.Table = sideBySide(columns, vfioFigures)
 	e.Plots = []*report.Plot{columnsPlot("exits per packet", columns, "exits_per_packet")}
 	var parts []string
-	for _, c := range columns {
-		e.Rows = append(e.Rows, c.row("arm", vfioFigures))
+	for i, c := range columns {
+		row := c.row("arm", vfioFigures)
+		maps.Copy(row, bounds[i])
+		e.Rows = append(e.Rows, row)
 		if p, i := c.figures["exits_per_packet"], c.figures["userspace_exits_per_interrupt"]; p != nil && i != nil {
 			parts = append(parts, fmt.Sprintf("%s, a packet cost %.3f exits and an interrupt %.2f exits to doorbell", c.name, *p, *i))
 		}
 	}
 	e.Finding = strings.Join(parts, "; ")
-	return e
 }

@@ -133,10 +133,12 @@ func experiment(d *Document, name string) *Experiment {
 
 // oneRound says whether an experiment, as read from JSON, has one round, whose least and most are one number, or figures that have no rounds.
 func oneRound(e *Experiment) bool {
-	hasBounds := slices.ContainsFunc(e.Rows, func(row map[string]any) bool {
-		return slices.ContainsFunc(slices.Collect(maps.Keys(row)), func(k string) bool { return strings.HasSuffix(k, "_low") })
-	})
-	return e.Parameters["rounds"] == 1.0 || !hasBounds
+	return e.Parameters["rounds"] == 1.0 || !slices.ContainsFunc(e.Rows, hasBounds)
+}
+
+// hasBounds says whether a figure of a row has rounds.
+func hasBounds(row map[string]any) bool {
+	return slices.ContainsFunc(slices.Collect(maps.Keys(row)), func(k string) bool { return strings.HasSuffix(k, "_low") })
 }
 
 // parameters notes with what else than other orders of its arms an experiment was run. An older report may not say all of it.
@@ -154,7 +156,11 @@ func arms(d *Document) map[armKey]map[string]any {
 	about := []string{"why_not_posted", "cmdline", "source", "kernel"}
 	all := map[armKey]map[string]any{}
 	for _, e := range d.Experiments {
+		bounded := slices.ContainsFunc(e.Rows, hasBounds)
 		for _, row := range e.Rows {
+			if bounded && !hasBounds(row) { // what is of one round only is not compared
+				continue
+			}
 			var names []string
 			for _, k := range slices.Sorted(maps.Keys(row)) {
 				switch v := row[k].(type) {

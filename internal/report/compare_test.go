@@ -105,6 +105,22 @@ func TestCompareOthers(t *testing.T) {
 	}
 }
 
+// TestCompareBoots: of boots only what all had is compared, not what only the last one did.
+func TestCompareBoots(t *testing.T) {
+	boots := func(device string, exits float64) *Document {
+		return &Document{Experiments: []Experiment{{Name: "boot", Parameters: map[string]any{"rounds": 3.0}, Rows: []map[string]any{
+			{"kind": "exits_by_device", "device": device, "exits": 3.0}, {"kind": "exits_of_all_boots", "reason": "all", "exits": exits, "exits_low": exits - 1, "exits_high": exits + 1},
+		}}}}
+	}
+	now := boots("rtc", 20)
+	if err := now.Compare("old.json", boots("pci", 10)); err != nil {
+		t.Fatal(err)
+	}
+	if c := now.Compared; len(c.Only) != 0 || len(c.OneRound) != 0 || len(c.Differences) != 1 || !c.Differences[0].Significant {
+		t.Errorf("%+v", c)
+	}
+}
+
 // TestCompareOneRound: of one number nobody knows what chance would do, whichever of the reports has it.
 func TestCompareOneRound(t *testing.T) {
 	const note = "Not compared: paths: one of the reports has a single round"

@@ -18,26 +18,30 @@ import (
 // maxAccessRows is how many rows of userspace exits a terminal gets; JSON has them all.
 const maxAccessRows = 20
 
-// Text writes the report for a person.
+// Text writes the report for a person. What the experiments were measured on comes before them; a run's own, of which every reader knows where it was, ends with that.
 func (d *Document) Text(w io.Writer) {
-	for i, e := range d.Experiments {
-		if i > 0 {
-			fmt.Fprintln(w)
-		}
+	if len(d.Experiments) > 0 {
+		environment(w, d)
+	}
+	for _, e := range d.Experiments {
+		fmt.Fprintln(w)
 		fmt.Fprintf(w, "%s: %s\n", e.Name, e.Finding)
 		e.Table.text(w)
 		if with := e.parameters(); with != "" {
 			fmt.Fprintf(w, "run with: %s\n", with)
 		}
-		if e.Name != "boot" { // whose gaps are the machine's, below
-			for _, name := range slices.Sorted(maps.Keys(e.Missing)) {
-				fmt.Fprintf(w, "not measured: %s: %s\n", name, e.Missing[name])
+		for _, name := range slices.Sorted(maps.Keys(e.Missing)) {
+			if d.VM != nil && e.Name == "boot" && d.VM.Missing[name] == e.Missing[name] { // the machine's own gaps are below
+				continue
 			}
+			fmt.Fprintf(w, "not measured: %s: %s\n", name, e.Missing[name])
 		}
 	}
 	d.Compared.text(w)
 	if d.VM == nil {
-		environment(w, d)
+		if len(d.Experiments) == 0 {
+			environment(w, d)
+		}
 		return
 	}
 	d.headline(w)
@@ -57,7 +61,10 @@ func (d *Document) Text(w io.Writer) {
 	vfioTables(w, d.VM.VFIO)
 	phases(w, d.VM, d.Environment.Emulated)
 	d.missing(w)
-	environment(w, d)
+	if len(d.Experiments) == 0 {
+		fmt.Fprintln(w)
+		environment(w, d)
+	}
 }
 
 func (t *Table) text(w io.Writer) {
@@ -259,7 +266,7 @@ func (d *Document) missing(w io.Writer) {
 
 func environment(w io.Writer, d *Document) {
 	e := d.Environment
-	heading(w, "Measured on %s, %s, %d CPUs, Linux %s.", e.Backend, e.CPU, e.CPUs, e.Kernel)
+	fmt.Fprintf(w, "Measured on %s, %s, %d CPUs, Linux %s.\n", e.Backend, e.CPU, e.CPUs, e.Kernel)
 	about := []string{"local APICs " + yesOr(e.APICVirtualized, "by hardware", "in software") + " (" + e.APICEvidence + ")"}
 	if e.HaltPollNs != nil {
 		about = append(about, fmt.Sprintf("halt polling %d ns", *e.HaltPollNs))

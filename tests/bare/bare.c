@@ -76,12 +76,12 @@ void expect(int ok, const char *what, u32 got, u32 want)
 int await(volatile u32 *n, u32 want)
 {
 	static int vain;
-	const u32 spins = 3000000; /* before it looks at the time */
+	const u32 spins = 3000000, most = 2000000000; /* before it looks at the time, and if that stands still */
 	const u64 patience = 60000000000;
 	u64 start = rdtsc();
 
 	for (u32 i = 0; *n < want; i++) {
-		if (i >= spins && (vain || rdtsc() - start > patience)) {
+		if (i >= spins && (vain || i >= most || rdtsc() - start > patience)) {
 			vain = 1;
 			return 0;
 		}

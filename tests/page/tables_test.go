@@ -209,12 +209,19 @@ func rounded(v float64, digits int) string {
 	return s
 }
 
-// wrongBoot is wrong for a boot's tables, whose rows are of three kinds.
+// wrongBoot is wrong for a boot's tables, whose rows are of three kinds, and of one more where there were several boots.
 func (e *experiment) wrongBoot(tables []table) (all []string) {
 	kinds := map[string][]map[string]any{}
 	for _, r := range e.Rows {
 		kind, _ := r["kind"].(string)
 		kinds[kind] = append(kinds[kind], r)
+	}
+	if several := kinds["exits_of_all_boots"]; several != nil && len(tables) > 0 {
+		for _, c := range matched(&tables[0], several) {
+			all = append(all, "boot: "+c)
+		}
+		delete(kinds, "exits_of_all_boots")
+		tables = tables[1:]
 	}
 	if len(tables) != 3 || len(kinds) != 3 {
 		return []string{fmt.Sprintf("boot: %d tables of %d kinds of rows", len(tables), len(kinds))}
@@ -279,6 +286,11 @@ func TestWrong(t *testing.T) {
 		{"kind": "exits_by_device", "device": "rtc", "register": "data", "direction": "read", "width_bytes": 2.0, "exits": 3.0},
 		{"kind": "phase", "phase": "created", "at_s": nil, "exits": nil}, {"kind": "phase", "phase": "guest: userspace", "at_s": 1.2345, "exits": 36.0},
 	}}
+	bootTables := []table{
+		{"exits", []string{"reason", "vCPU0", "vCPU1", "total", "source"}, [][]string{{"io", "20", "4", "24", "tracepoint"}, {"hlt", "0", "12", "12", "statistics"}, {"all", "20", "16", "36", "KVM"}}},
+		{"devices", []string{"device", "register", "direction", "bytes", "exits"}, [][]string{{"com1", "THR", "write", "1", "20"}, {"rtc", "data", "read", "2", "3"}}},
+		{"phases", []string{"phase", "at, s", "exits"}, [][]string{{"created", "-", "-"}, {"guest: userspace", "1.234", "36"}}},
+	}
 	for _, c := range []struct {
 		experiment
 		tables []table
@@ -287,11 +299,11 @@ func TestWrong(t *testing.T) {
 			{"MSI, running", "1.99", "1.50", "2.00", "0.00", "12.35", "600", "thread (66 %)", "yes"}, {"MSI, halted", "3.00", "2.25", "4.00", "0.50", "-", "601", "softirq", "no"},
 		}}}},
 		{modes, []table{{"", []string{"", "kernel", "split"}, [][]string{{"VM exits", "16674", "18132"}, {"time", "1.00", "-"}}}}},
-		{boot, []table{
-			{"exits", []string{"reason", "vCPU0", "vCPU1", "total", "source"}, [][]string{{"io", "20", "4", "24", "tracepoint"}, {"hlt", "0", "12", "12", "statistics"}, {"all", "20", "16", "36", "KVM"}}},
-			{"devices", []string{"device", "register", "direction", "bytes", "exits"}, [][]string{{"com1", "THR", "write", "1", "20"}, {"rtc", "data", "read", "2", "3"}}},
-			{"phases", []string{"phase", "at, s", "exits"}, [][]string{{"created", "-", "-"}, {"guest: userspace", "1.234", "36"}}},
-		}},
+		{boot, bootTables},
+		{experiment{"boot", "two boots", append([]map[string]any{
+			{"kind": "exits_of_all_boots", "reason": "io", "exits": 24.0, "exits_low": 22.0, "exits_high": 26.0},
+			{"kind": "exits_of_all_boots", "reason": "all", "exits": 36.0, "exits_low": 31.0, "exits_high": 41.0},
+		}, boot.Rows...)}, append([]table{{"", []string{"of 2 boots", "exits", "least", "most"}, [][]string{{"io", "24", "22", "26"}, {"all", "36", "31", "41"}}}}, bootTables...)},
 		{experiment{Name: "posted", Finding: "not measured", Rows: []map[string]any{}}, nil},
 	} {
 		s := section{c.Name, c.Finding, c.tables}
