@@ -367,7 +367,7 @@ func TestVFIOMeasure(t *testing.T) {
 	address := passedDevice(t, virtioNetID)
 	guestTest(t, func(t testing.TB) {
 		path := filepath.Join(t.TempDir(), "r.json")
-		o := doorbell(t, "", "measure", "vfio", "--host", "here", "-c", "2", "--device", "vfio="+address, "--rounds", "1", "--report", "text,json="+path)
+		o := doorbell(t, "", "measure", "vfio", "--host", "here", "-c", "2", "--device", "vfio="+address, "--report", "text,json="+path)
 		o.watch(t)
 		o.want(t, 0, o.stdout, "vfio: passed through, a packet cost", "exits to doorbell per interrupt")
 		b, err := os.ReadFile(path)
