@@ -1,7 +1,6 @@
 package usernet
 
 import (
-	"encoding/binary"
 	"sync/atomic"
 
 	"doorbell/virtio/backend"
@@ -56,31 +55,6 @@ func (l *link) choose(p *stack.PacketBuffer) int {
 		return int(s.Queue(head[:n])) % active
 	}
 	return int(l.flows.queue(head[:n])) % active
-}
-
-// flowTable remembers on which queue each flow was last transmitted (virtio 1.2, 5.1.6.5.5). Flows whose hashes meet share an entry.
-type flowTable [1024]atomic.Uint32
-
-func (t *flowTable) queue(frame []byte) uint32 { return t[flowHash(frame)%uint32(len(t))].Load() }
-
-func (t *flowTable) remember(frame []byte, queue uint32) {
-	if e := &t[flowHash(frame)%uint32(len(t))]; e.Load() != queue {
-		e.Store(queue)
-	}
-}
-
-// flowHash is the same for both directions of a flow.
-func flowHash(frame []byte) uint32 {
-	if len(frame) < backend.EthernetLen+header.IPv4MinimumSize {
-		return 0
-	}
-	ip := frame[backend.EthernetLen:]
-	h := binary.LittleEndian.Uint32(ip[12:]) ^ binary.LittleEndian.Uint32(ip[16:])
-	ihl := int(ip[0]&15) * 4
-	if fragment := binary.BigEndian.Uint16(ip[6:])&0x3fff != 0; !fragment && len(ip) >= ihl+4 {
-		h ^= uint32(binary.LittleEndian.Uint16(ip[ihl:]) ^ binary.LittleEndian.Uint16(ip[ihl+2:]))
-	}
-	return (h * 0x9e3779b1) >> 16
 }
 
 // MTU implements stack.NetworkLinkEndpoint: IP packets, without the Ethernet header.
