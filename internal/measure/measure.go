@@ -158,6 +158,12 @@ func (e Experiment) run(ctx context.Context, cfg vmm.Config) (*report.Document, 
 	case err != nil:
 		return nil, res, err
 	}
+	for i := range doc.Experiments {
+		x := &doc.Experiments[i]
+		if n := x.FewestRounds(); n > 0 && x.Parameters != nil {
+			x.Parameters["fewest_rounds_of_an_arm"], x.Parameters["confidence_of_least_to_most"] = n, confidenceText(n)
+		}
+	}
 	if !e.Bare {
 		for i := range doc.Experiments {
 			e.describeGuest(&doc.Experiments[i], cfg, res)

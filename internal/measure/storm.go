@@ -81,6 +81,7 @@ func (*stormDevice) Memory(int, uint64, bool, []byte) {}
 type stormCounts struct {
 	assertions, deliveries, throttled uint64
 	watched                           bool    // throttled is known
+	unwatched                         error   // why not
 	exits                             float64 // less the host's own
 	own                               float64 // the host's own in the same time: those that the guest has while its line stays down
 }
@@ -113,9 +114,10 @@ func measureStorm(ctx context.Context, sys *kvm.System, cpus *processors, arm st
 	// The guest programs its pin first; an assertion before that is only a line that is high.
 	cpus.linger(50 * time.Millisecond)
 	var watch *kvmtrace.Interrupts
+	var unwatched error
 	if arm == (stormArm{tinyguest.QuietNever, ""}) {
 		// KVM's throttle shows in a tracepoint only.
-		if watch, err = kvmtrace.StartInterrupts([]int{g.CPU.TID()}); err == nil {
+		if watch, unwatched = kvmtrace.StartInterrupts([]int{g.CPU.TID()}); unwatched == nil {
 			defer watch.Close()
 		}
 	}
@@ -156,7 +158,7 @@ func measureStorm(ctx context.Context, sys *kvm.System, cpus *processors, arm st
 		return nil, err
 	}
 	took := time.Since(began)
-	c = &stormCounts{assertions: n, deliveries: g.Ended()}
+	c = &stormCounts{assertions: n, deliveries: g.Ended(), unwatched: unwatched}
 	switch {
 	case g.Chip != nil:
 		for _, p := range g.Chip.Account().Pins {
@@ -165,7 +167,7 @@ func measureStorm(ctx context.Context, sys *kvm.System, cpus *processors, arm st
 			}
 		}
 		c.watched = true
-	case watch != nil:
+	case watch != nil && unwatched == nil:
 		counts, err := watch.Read()
 		if err != nil {
 			return nil, err
@@ -195,6 +197,7 @@ func Storm(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.Re
 	deliveries, exits, own := make([]spread, len(arms)), make([]spread, len(arms)), make([]spread, len(arms))
 	total := make([]stormCounts, len(arms))
 	order := newRounds(ctx, roundsIn(ctx, stormRounds))
+	unwatched := map[string]string{}
 	failures := order.each(ctx, cfg, "storm", namesOf(arms, stormArm.name), func(i int) error {
 		c, err := measureStorm(ctx, b.sys, b.cpus, arms[i])
 		if err != nil {
@@ -204,6 +207,9 @@ func Storm(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.Re
 		total[i].deliveries += c.deliveries
 		total[i].throttled += c.throttled
 		total[i].watched = c.watched
+		if c.unwatched != nil {
+			unwatched["throttled, "+arms[i].name()] = c.unwatched.Error()
+		}
 		deliveries[i] = append(deliveries[i], float64(c.deliveries)/float64(c.assertions))
 		if !b.cpus.shared() {
 			exits[i] = append(exits[i], c.exits/float64(c.assertions))
@@ -211,7 +217,7 @@ func Storm(ctx context.Context, cfg vmm.Config) (doc *report.Document, _ *vmm.Re
 		}
 		return nil
 	})
-	e := report.Experiment{Name: "storm", Missing: map[string]string{}, Parameters: order.parameters(), Table: &report.Table{
+	e := report.Experiment{Name: "storm", Missing: unwatched, Parameters: order.parameters(), Table: &report.Table{
 		Columns: []string{"handler, IOAPIC", "assertions", "deliveries", "per assertion", "least", "most", "exits per assertion", "host's own, subtracted", "throttled"},
 	}}
 	median := map[stormArm]float64{}

@@ -8,7 +8,9 @@ import (
 	"maps"
 	"math"
 	"os"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"doorbell/internal/probe"
@@ -133,7 +135,24 @@ func experiment(d *Document, name string) *Experiment {
 
 // oneRound says whether an experiment, as read from JSON, has one round, whose least and most are one number, or figures that have no rounds.
 func oneRound(e *Experiment) bool {
-	return e.Parameters["rounds"] == 1.0 || !slices.ContainsFunc(e.Rows, hasBounds)
+	return e.Parameters["rounds"] == 1.0 || e.FewestRounds() == 1 || !slices.ContainsFunc(e.Rows, hasBounds)
+}
+
+// someRounds ends the name of an arm of which some rounds are missing.
+var someRounds = regexp.MustCompile(`\((\d+) of (\d+) rounds\)$`)
+
+// FewestRounds is how many rounds the arm has of which the most are missing, among those that have a row; 0 where none of any is missing.
+func (e *Experiment) FewestRounds() (fewest int) {
+	for name := range e.Missing {
+		if m := someRounds.FindStringSubmatch(name); m != nil {
+			lacks, _ := strconv.Atoi(m[1])
+			of, _ := strconv.Atoi(m[2])
+			if n := of - lacks; n > 0 && (fewest == 0 || n < fewest) {
+				fewest = n
+			}
+		}
+	}
+	return fewest
 }
 
 // hasBounds says whether a figure of a row has rounds.
@@ -169,7 +188,8 @@ func arms(d *Document) map[armKey]map[string]any {
 						names = append(names, v)
 					}
 				case bool:
-					if k != "posted" {
+					// Whether the hardware has a part in it is what a comparison of two hosts is about; posted has arms with and without.
+					if k != "posted" && (k != "apic_virtualization" || e.Name == "posted") {
 						names = append(names, fmt.Sprintf("%s %v", strings.ReplaceAll(k, "_", " "), v))
 					}
 				}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"html"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -34,6 +35,7 @@ const (
 	valueRoom   = 60 // right of the longest bar
 	curveHeight = 240
 	margin      = 44
+	labelHeight = 11 // of a curve's points
 )
 
 func (b *Bar) total() (sum float64) {
@@ -140,11 +142,21 @@ func (p *Plot) curve() string {
 		line = append(line, fmt.Sprintf("%.1f,%.1f", x, y))
 	}
 	fmt.Fprintf(&b, `<polyline class="line" points="%s"/>`, strings.Join(line, " "))
+	var lines []float64 // of the labels so far
 	for i := range p.Bars {
 		bar := &p.Bars[i]
 		x, y := at(bar)
-		fmt.Fprintf(&b, `<circle class="part0" cx="%.1f" cy="%.1f" r="4" data-value="%s" data-x="%s"/><text x="%.1f" y="%.1f">%s</text>`,
-			x, y, strconv.FormatFloat(bar.Values[0], 'g', -1, 64), strconv.FormatFloat(bar.X, 'g', -1, 64), x+6, y-6, html.EscapeString(bar.Label))
+		// On the right a label ends at its point, or it would leave the picture. One that would lie on another goes below it.
+		across, anchor, line := x+6, "start", y-6
+		if x > plotWidth/2 {
+			across, anchor = x-6, "end"
+		}
+		for slices.ContainsFunc(lines, func(other float64) bool { return math.Abs(other-line) < labelHeight }) {
+			line += labelHeight
+		}
+		lines = append(lines, line)
+		fmt.Fprintf(&b, `<circle class="part0" cx="%.1f" cy="%.1f" r="4" data-value="%s" data-x="%s"/><text x="%.1f" y="%.1f" text-anchor="%s">%s</text>`,
+			x, y, strconv.FormatFloat(bar.Values[0], 'g', -1, 64), strconv.FormatFloat(bar.X, 'g', -1, 64), across, line, anchor, html.EscapeString(bar.Label))
 	}
 	b.WriteString("</svg>")
 	return b.String()

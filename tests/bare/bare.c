@@ -85,9 +85,7 @@ int await(volatile u32 *n, u32 want)
 			vain = 1;
 			return 0;
 		}
-		sti();
-		pause();
-		cli();
+		window();
 	}
 	return 1;
 }

@@ -54,6 +54,9 @@ static inline void cli(void) { __asm__ volatile("cli" ::: "memory"); }
 static inline void sti(void) { __asm__ volatile("sti" ::: "memory"); }
 /* halt waits for an interrupt. */
 static inline void halt(void) { __asm__ volatile("sti; hlt; cli" ::: "memory"); }
+/* window lets interrupts in for an instruction. It is no PAUSE, at each of which KVM takes an AMD processor without a pause filter, as the emulated one is, out
+ * of the guest: a hundred thousand exits a second, in each of which QEMU may lose an interrupt of the host. */
+static inline void window(void) { __asm__ volatile("sti; nop; cli" ::: "memory"); }
 static inline void pause(void) { __asm__ volatile("pause" ::: "memory"); }
 static inline u64 rdtsc(void)
 {
