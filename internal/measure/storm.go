@@ -167,7 +167,7 @@ func measureStorm(ctx context.Context, sys *kvm.System, cpus *processors, arm st
 			}
 		}
 		c.watched = true
-	case watch != nil && unwatched == nil:
+	case watch != nil:
 		counts, err := watch.Read()
 		if err != nil {
 			return nil, err

@@ -48,8 +48,10 @@ static void wait(volatile u32 *n, u32 want, const char *what)
 {
 	int came = await(n, want);
 	expect(*n == want, what, *n, want);
-	if (!came)
+	if (!came) {
+		say("LOST %s\n", what);
 		exit(finish()); /* what follows counts on it */
+	}
 }
 
 int main(void)
